@@ -1,0 +1,97 @@
+"""Where the embedded stack keeps its things. Pure: reads files, starts nothing, imports no Django.
+
+    $ARC_DATA_DIR/
+      admin-password      the generated password of `admin`, mode 600
+      secrets/            one file a secret, mode 600
+      log/                one file a process
+      run/                pid files, lock, socket folder when its path is short and plain
+      servers/            what PostgreSQL and Valkey write; a link elsewhere when their user cannot
+                          reach this folder (root with a private checkout)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+#: sockaddr_un holds 107 bytes and a NUL; the longest name put behind the folder is ".s.PGSQL.5432".
+LONGEST_SOCKET_FOLDER = 90
+#: What needs no quoting in a libpq host list, a Redis URL and a server's configuration file.
+PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")
+SECRETS = ("secret-key", "postgres-password", "postgres-superuser-password", "replication-password", "redis-password")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths and addresses below one data folder; `data_dir` is absolute."""
+
+    data_dir: Path
+
+    @property
+    def admin_password_file(self) -> Path:
+        return self.data_dir / "admin-password"
+
+    @property
+    def secrets_dir(self) -> Path:
+        return self.data_dir / "secrets"
+
+    @property
+    def log_dir(self) -> Path:
+        return self.data_dir / "log"
+
+    @property
+    def run_dir(self) -> Path:
+        return self.data_dir / "run"
+
+    @property
+    def servers_dir(self) -> Path:
+        return self.data_dir / "servers"
+
+    @property
+    def postgres_dir(self) -> Path:
+        return self.servers_dir / "postgres"
+
+    @property
+    def wal_archive_dir(self) -> Path:
+        return self.servers_dir / "wal-archive"
+
+    def valkey_dir(self, role: str) -> Path:
+        """role: "cache" or "state"."""
+        return self.servers_dir / f"valkey-{role}"
+
+    @property
+    def socket_dir(self) -> Path:
+        """A folder whose path every server and client takes unquoted and whole.
+
+        Below the data folder when that path is short and plain, else one in the temporary folder
+        that is named after the data folder and the user, so that each clone has its own.
+        """
+        inside = self.run_dir / "sockets"
+        if PLAIN_PATH.fullmatch(str(inside)) and len(os.fsencode(inside)) <= LONGEST_SOCKET_FOLDER:
+            return inside
+        name = hashlib.sha256(os.fsencode(self.data_dir)).hexdigest()[:12]
+        return Path(tempfile.gettempdir()) / f"arcweb-{os.getuid()}-{name}"
+
+    def valkey_socket(self, role: str) -> Path:
+        return self.socket_dir / f"valkey-{role}.sock"
+
+    @property
+    def model_socket(self) -> Path:
+        return self.socket_dir / "model.sock"
+
+    def read_secret(self, name: str) -> str:
+        """The secret of that name (one of SECRETS), or "" while the stack has never been started."""
+        try:
+            return (self.secrets_dir / name).read_text().strip()
+        except FileNotFoundError:
+            return ""
+
+    def redis_url(self, role: str) -> str:
+        """redis-py's URL of that role's socket, password included: never to be shown."""
+        password = quote(self.read_secret("redis-password"), safe="")
+        return f"unix://:{password}@{self.valkey_socket(role)}?db=0"

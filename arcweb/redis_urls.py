@@ -1,0 +1,26 @@
+"""The spellings of a Redis address that the libraries want. Pure."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+
+def broker_url(url: str) -> str:
+    """Celery's spelling of redis-py's URL.
+
+    Only Unix sockets differ: unix://:pw@/path?db=1 → redis+socket://:pw@/path?virtual_host=1.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "unix":
+        return url
+    query = dict(parse_qsl(parts.query))
+    query["virtual_host"] = query.pop("db", "0")
+    return urlunsplit(("redis+socket", parts.netloc, parts.path, urlencode(query), ""))
+
+
+def without_password(url: str) -> str:
+    """The URL fit for a person's eyes: user and password replaced."""
+    parts = urlsplit(url)
+    if "@" not in parts.netloc:
+        return url
+    return urlunsplit(parts._replace(netloc=f"***@{parts.netloc.rpartition('@')[2]}"))

@@ -1,0 +1,255 @@
+"""Settings: the only module that reads the environment (.env.example lists every variable).
+
+Two ways to run. Without POSTGRES_HOST the embedded stack serves: PostgreSQL and Valkey below
+ARC_DATA_DIR, their secrets generated there. With POSTGRES_HOST the servers are somebody else's: that
+is production, and it refuses to start on a missing or default secret.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from arcweb.embedded.layout import Layout
+from arcweb.environment import Environment
+from arcweb.redis_urls import broker_url
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = Environment(Path(dotenv) if (dotenv := os.environ.get("ARC_ENV_FILE", str(BASE_DIR / ".env"))) else None)
+
+# --- which stack -------------------------------------------------------------------------------
+POSTGRES_HOST = env.text("POSTGRES_HOST")
+ARC_EMBEDDED = not POSTGRES_HOST
+ARC_DATA_DIR = Path(os.path.abspath(BASE_DIR / Path(env.text("ARC_DATA_DIR", "var")).expanduser()))  # noqa: PTH100 - resolve() would follow links
+ARC_LAYOUT = Layout(ARC_DATA_DIR)
+ARC_PORT = env.integer("ARC_PORT", 8000, low=1, high=65535)
+ARC_BIND = env.text("ARC_BIND", "127.0.0.1")
+#: As root, the account that PostgreSQL and Valkey run as; empty: `postgres` if there is one, else `nobody`.
+ARC_SERVER_USER = env.text("ARC_SERVER_USER")
+#: Web and Celery processes of `make run`.
+ARC_WEB_THREADS = env.integer("ARC_WEB_THREADS", 8, low=1, high=64)
+ARC_WORKERS = env.integer("ARC_WORKERS", 3, low=1, high=64)
+
+# --- security ----------------------------------------------------------------------------------
+DEBUG = env.flag("ARC_DEBUG", default=False)
+SECRET_KEY = ARC_LAYOUT.read_secret("secret-key") if ARC_EMBEDDED else env.secret("ARC_SECRET_KEY")
+ALLOWED_HOSTS = env.words("ARC_ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.words("ARC_CSRF_TRUSTED_ORIGINS", [])
+#: Served over HTTPS: secure cookies, HSTS, redirect. Off on the embedded stack, which binds to loopback.
+ARC_HTTPS = env.flag("ARC_HTTPS", default=not ARC_EMBEDDED)
+SECURE_SSL_REDIRECT = ARC_HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.flag("ARC_BEHIND_PROXY", default=False) else None
+SECURE_HSTS_SECONDS = env.integer("ARC_HSTS_SECONDS", 31_536_000 if ARC_HTTPS else 0, low=0, high=63_072_000)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = ARC_HTTPS
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = ARC_HTTPS
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+# Two clones on one machine share the host name, so the cookies carry the port.
+SESSION_COOKIE_NAME = f"arc_session_{ARC_PORT}"
+CSRF_COOKIE_NAME = f"arc_csrf_{ARC_PORT}"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "base-uri": ["'none'"],
+        "connect-src": ["'self'"],
+        "font-src": ["'self'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+        "img-src": ["'self'", "data:"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+    }
+}
+
+# --- applications ------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "arcweb.apps.ArcWebConfig",
+    "arcweb.embedded",
+    "arcweb.jobs",
+    "arcweb.events",
+    "arcweb.accounts",
+    "agents",
+    "memories",
+    "arcweb.apps.ArcAdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "django_htmx",
+    "csp",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "arcweb.events.middleware.ActorMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+ROOT_URLCONF = "arcweb.urls"
+WSGI_APPLICATION = "arcweb.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    # Served straight from the packages by whitenoise; hashed names come with the theme.
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+WHITENOISE_USE_FINDERS = True
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- PostgreSQL --------------------------------------------------------------------------------
+POSTGRES_USER = env.text("POSTGRES_USER", "arc")
+POSTGRES_DB = env.text("POSTGRES_DB", "arc")
+POSTGRES_PASSWORD = ARC_LAYOUT.read_secret("postgres-password") if ARC_EMBEDDED else env.secret("POSTGRES_PASSWORD")
+POSTGRES_PORT = 5432 if ARC_EMBEDDED else env.integer("POSTGRES_PORT", 5432, low=1, high=65535)
+POSTGRES_SSLMODE = env.text(
+    "POSTGRES_SSLMODE", "prefer", choices=["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
+)
+ARC_TEMPLATE_DATABASE = env.text("ARC_TEMPLATE_DATABASE", "arc_template")
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": POSTGRES_DB,
+        "USER": POSTGRES_USER,
+        "PASSWORD": POSTGRES_PASSWORD,
+        "HOST": str(ARC_LAYOUT.socket_dir) if ARC_EMBEDDED else POSTGRES_HOST,
+        "PORT": str(POSTGRES_PORT),
+        "CONN_MAX_AGE": env.integer("ARC_CONN_MAX_AGE", 60, low=0, high=3600),
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {
+            "application_name": "arcweb",
+            "connect_timeout": 2,
+            "tcp_user_timeout": 3000,  # ms; a silent peer is given up by the kernel
+            "sslmode": "disable" if ARC_EMBEDDED else POSTGRES_SSLMODE,
+        },
+        # Extensions live in the template database: the application role may not create `vector`.
+        "TEST": {"TEMPLATE": ARC_TEMPLATE_DATABASE},
+    }
+}
+
+# --- Redis: two roles --------------------------------------------------------------------------
+REDIS_MAXMEMORY = env.text("REDIS_MAXMEMORY", "256mb")
+REDIS_MAXMEMORY_POLICY = env.text(
+    "REDIS_MAXMEMORY_POLICY",
+    "allkeys-lru",
+    choices=["allkeys-lru", "allkeys-lfu", "allkeys-random", "volatile-lru", "volatile-lfu", "volatile-random",
+             "volatile-ttl", "noeviction"],
+)  # fmt: skip
+REDIS_URL = env.text("REDIS_URL") or (
+    ARC_LAYOUT.redis_url("cache")
+    if ARC_EMBEDDED
+    else f"redis://:{quote(env.secret('REDIS_PASSWORD'), safe='')}@localhost:6379/0"
+)
+#: With REDIS_URL alone both roles share one server; a system check says what that risks.
+REDIS_STATE_URL = env.text("REDIS_STATE_URL") or (
+    ARC_LAYOUT.redis_url("state") if ARC_EMBEDDED and not env.text("REDIS_URL") else REDIS_URL
+)
+#: Seconds. redis-py 8 retries for minutes unless told otherwise; a page must answer in one.
+ARC_REDIS_TIMEOUT = env.number("ARC_REDIS_TIMEOUT", 0.5, low=0.05, high=30)
+CACHES = {
+    "default": {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "arcweb",
+        "OPTIONS": {
+            # JSON, never pickle: a value in Redis must not be able to run code.
+            "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
+            "SOCKET_CONNECT_TIMEOUT": ARC_REDIS_TIMEOUT,
+            "SOCKET_TIMEOUT": ARC_REDIS_TIMEOUT,
+            "CONNECTION_POOL_KWARGS": {"retry": None, "client_name": "arcweb-cache"},
+        },
+    }
+}
+
+# --- sessions and accounts ---------------------------------------------------------------------
+SESSION_ENGINE = "arcweb.accounts.sessions"
+SESSION_COOKIE_AGE = env.integer("ARC_SESSION_SECONDS", 12 * 3600, low=300, high=90 * 86400)
+LOGIN_URL = "admin:login"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+
+# --- Celery ------------------------------------------------------------------------------------
+CELERY_BROKER_URL = broker_url(REDIS_STATE_URL)
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    # A task that runs longer is delivered again; the ledger's conditional claim makes that harmless.
+    "visibility_timeout": 3600,
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
+    "global_keyprefix": "arcweb:celery:",
+    "client_name": "arcweb-celery",
+}
+# The request that enqueues must not wait for a dead broker: the reconciler sends what was lost.
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_ACKS_LATE = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 5
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE_FILENAME = str(ARC_DATA_DIR / "run" / "beat-schedule")
+
+# --- embedding ---------------------------------------------------------------------------------
+ARC_EMBEDDING_PROVIDER = env.text("ARC_EMBEDDING_PROVIDER", "local", choices=["local", "openai"])
+#: Where the one process that holds the local model listens: http://host:port, a socket's path, or
+#: empty to load the model into the process that asks.
+ARC_MODEL_SERVER = env.text("ARC_MODEL_SERVER", str(ARC_LAYOUT.model_socket) if ARC_EMBEDDED else "")
+OPENAI_API_KEY = env.text("OPENAI_API_KEY")
+OPENAI_BASE_URL = env.text("OPENAI_BASE_URL", "https://api.openai.com/v1")
+ARC_OPENAI_MODEL = env.text("ARC_OPENAI_MODEL", "text-embedding-3-small")
+#: Ask the provider to shorten its vectors to this many dimensions; 0: its own number.
+ARC_OPENAI_DIMENSIONS = env.integer("ARC_OPENAI_DIMENSIONS", 0, low=0, high=1536)
+ARC_OPENAI_TIMEOUT = env.number("ARC_OPENAI_TIMEOUT", 30.0, low=1, high=600)
+ARC_OPENAI_RETRIES = env.integer("ARC_OPENAI_RETRIES", 3, low=0, high=10)
+#: The model behind vectors that other services store; empty: unknown, and such rows are compared with nothing.
+ARC_EXTERNAL_MODEL = env.text("ARC_EXTERNAL_MODEL")
+#: Seconds a search waits for the embedding of its query before it answers by keyword.
+ARC_QUERY_DEADLINE = env.number("ARC_QUERY_DEADLINE", 2.0, low=0.1, high=30)
+ARC_MAX_UPLOAD_MB = env.integer("ARC_MAX_UPLOAD_MB", 20, low=1, high=512)
+DATA_UPLOAD_MAX_MEMORY_SIZE = ARC_MAX_UPLOAD_MB * 1024 * 1024
+
+# --- logging -----------------------------------------------------------------------------------
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env.text("ARC_LOG_LEVEL", "INFO")},
+}
