@@ -1,9 +1,93 @@
 """The admin site of ARC Web."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, cast
+
 from django.contrib.admin import AdminSite
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.http import HttpRequest, HttpResponseBase
+from django.urls import URLPattern, URLResolver, path, reverse
+from django_htmx.http import HttpResponseClientRedirect
+
+from arcweb.registry import Page, registered_pages
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
 
 
 class ArcAdminSite(AdminSite):
     site_header = "ARC Web"
     site_title = "ARC Web"
     index_title = "Overview"
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        pages: list[URLPattern | URLResolver] = [
+            path(page.path, self.admin_view(self._guarded(page)), name=page.name)
+            for page in registered_pages()
+        ]
+        return pages + super().get_urls()
+
+    def _guarded(self, page: Page) -> Callable[..., HttpResponseBase]:
+        @wraps(page.view)
+        def view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if page.permission and not request.user.has_perm(page.permission):
+                raise PermissionDenied
+            request.current_app = self.name
+            response: HttpResponseBase = page.view(request, *args, **kwargs)
+            return response
+
+        return view
+
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        """Django's list of apps with the registered pages that this user may open."""
+        apps: list[Any] = list(super().get_app_list(request, app_label))
+        sections = {app["app_label"]: app for app in apps}
+        for page in registered_pages():
+            if not page.listed or (page.permission and not request.user.has_perm(page.permission)):
+                continue
+            if app_label is not None and page.group != app_label:
+                continue
+            url = reverse(f"admin:{page.name}", current_app=self.name)
+            if page.group not in sections:
+                sections[page.group] = {
+                    "name": page.group.replace("_", " ").capitalize(),
+                    "app_label": page.group,
+                    "app_url": url,
+                    "has_module_perms": True,
+                    "models": [],
+                }
+                apps.append(sections[page.group])
+            sections[page.group]["models"].append(
+                {
+                    "name": page.title,
+                    "object_name": page.name,
+                    "perms": {"view": True},
+                    "admin_url": url,
+                    "add_url": None,
+                    "view_only": True,
+                }
+            )
+        return sorted(apps, key=lambda app: app["name"].lower())
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        # A fragment that polls after the session ended must bring the login page, not be filled with it.
+        htmx = getattr(request, "htmx", None)
+        if htmx and request.method == "GET":
+            here = htmx.current_url_abs_path or ""
+            query = request.GET.copy()
+            query["next"] = here
+            return HttpResponseClientRedirect(f"{reverse('admin:login')}?{query.urlencode()}")
+        return super().login(request, extra_context)
+
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        from arcweb.events import record
+
+        with transaction.atomic():
+            response = super().password_change(request, extra_context)
+            if request.method == "POST" and response.status_code == 302:
+                record("user.changed", obj=cast("User", request.user), data={"fields": ["password"]})
+        return response

@@ -1,0 +1,35 @@
+"""Cutting a text into chunks that a model reads whole. Pure: knows no Django, no database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One piece: its place among the pieces (from 0), where it starts in the text, and its text."""
+
+    position: int
+    start: int
+    text: str
+
+
+def chunk_text(text: str, *, tokenizer: Tokenizer, max_tokens: int, markdown: bool = False) -> list[Chunk]:
+    """Chunks of at most max_tokens tokens, cut at the largest boundary that fits.
+
+    Boundaries are headings and blocks (Markdown), paragraphs, sentences, then words. Chunks keep
+    the text's order and are trimmed of white space; a blank text gives none.
+    """
+    from semantic_text_splitter import MarkdownSplitter, TextSplitter  # loads a compiled library
+
+    kind = MarkdownSplitter if markdown else TextSplitter
+    splitter = kind.from_huggingface_tokenizer(tokenizer, max_tokens)
+    return [
+        Chunk(position, start, piece)
+        for position, (start, piece) in enumerate(splitter.chunk_indices(text))
+        if piece.strip()
+    ]

@@ -1,0 +1,125 @@
+"""Forms for memories, ingestion and search."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib import admin
+from django.contrib.admin.widgets import AutocompleteSelect
+from django.core.files.uploadedfile import UploadedFile
+
+from agents.models import Agent
+from arcweb.forms import JSONObjectField
+from memories import uploads
+from memories.models import Document, Memory
+from memories.search import LONGEST_QUERY, MOST_RESULTS, Filters
+
+
+class MemoryForm(forms.ModelForm[Memory]):
+    metadata = JSONObjectField(help_text="A JSON object; searches can filter on it.")
+
+    class Meta:
+        model = Memory
+        fields = ["agent", "content", "metadata"]
+
+
+class DocumentForm(forms.ModelForm[Document]):
+    metadata = JSONObjectField(help_text="A JSON object.")
+
+    class Meta:
+        model = Document
+        fields = ["name", "metadata"]
+
+
+def _agent_field(*, required: bool, help_text: str) -> forms.ModelChoiceField[Agent]:
+    return forms.ModelChoiceField(
+        Agent.objects.all(),
+        required=required,
+        widget=AutocompleteSelect(Memory._meta.get_field("agent"), admin.site),
+        help_text=help_text,
+        error_messages={"invalid_choice": "There is no such agent any more."},
+    )
+
+
+class SeveralFilesInput(forms.ClearableFileInput):
+    allow_multiple_selected = True
+
+
+class SeveralFilesField(forms.FileField):
+    """Any number of uploaded files; they are read and judged by `IngestForm.uploads`, one by one."""
+
+    widget = SeveralFilesInput
+
+    def clean(self, data: Any, initial: Any = None) -> list[UploadedFile]:
+        files = data if isinstance(data, list | tuple) else [data]
+        return [item for item in files if item]
+
+
+class IngestForm(forms.Form):
+    """Files, a pasted text, or both, for one agent."""
+
+    agent = _agent_field(required=True, help_text="Whose memory the documents go to.")
+    files = SeveralFilesField(
+        required=False, help_text="Text or Markdown (.txt, .md), UTF-8; several at once."
+    )
+    name = forms.CharField(required=False, max_length=uploads.LONGEST_NAME, label="Name of the pasted text")
+    text = forms.CharField(required=False, strip=False, widget=forms.Textarea(attrs={"rows": 8, "cols": 80}))
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or self.cleaned_data
+        if not data.get("files") and not (data.get("text") or "").strip():
+            self.add_error(None, "Choose at least one file, or paste a text.")
+        return data
+
+    def uploads(self) -> tuple[list[uploads.TextUpload], list[str]]:
+        """What can be ingested, and a sentence for each thing that cannot."""
+        limit = settings.ARC_MAX_UPLOAD_MB
+        good: list[uploads.TextUpload] = []
+        refused: list[str] = []
+        for file in self.cleaned_data["files"]:
+            name = file.name or ""
+            try:
+                uploads.check_size(name, file.size or 0, limit)
+                good.append(uploads.from_bytes(name, file.read(), limit_mb=limit))
+            except uploads.UploadError as error:
+                refused.append(str(error))
+        text = self.cleaned_data["text"]
+        if text.strip():
+            name = self.cleaned_data["name"].strip() or f"{' '.join(text.split())[:60]}.txt".replace("/", "-")
+            try:
+                good.append(uploads.from_text(name, text, limit_mb=limit))
+            except uploads.UploadError as error:
+                refused.append(str(error))
+        return good, refused
+
+
+class SearchForm(forms.Form):
+    """A search; its values stand in the page's address."""
+
+    q = forms.CharField(
+        label="Search for",
+        max_length=LONGEST_QUERY,
+        widget=forms.TextInput(attrs={"type": "search", "size": 60}),
+    )
+    agent = _agent_field(required=False, help_text="Empty: all agents.")
+    type = forms.CharField(required=False, max_length=50, label="Agent type")
+    metadata = JSONObjectField(
+        widget=forms.TextInput(attrs={"size": 40, "spellcheck": "false"}),
+        help_text='Only memories whose metadata contains this, such as {"source": "handbook.md"}.',
+    )
+    k = forms.IntegerField(
+        required=False, min_value=1, max_value=MOST_RESULTS, initial=10, label="Results at most"
+    )
+    mode = forms.ChoiceField(
+        required=False, choices=[("semantic", "by meaning"), ("keyword", "by keyword")], initial="semantic"
+    )
+
+    def filters(self) -> Filters:
+        data = self.cleaned_data
+        return Filters(
+            agent_id=data["agent"].pk if data["agent"] else None,
+            agent_type=data["type"],
+            metadata=data["metadata"] or {},
+        )

@@ -1,0 +1,50 @@
+"""The provider that needs no network: all-MiniLM-L6-v2 on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from memories import model_client
+from memories.models import DIMENSIONS
+from memories.providers.base import ProviderUnavailableError
+from memories.vectors import BadVectorsError, Vectors, checked
+
+#: The model reads 256 tokens, two of which are its own ([CLS] and [SEP]); a chunk keeps a margin.
+CHUNK_TOKENS = 240
+
+
+class LocalProvider:
+    """Asks the model server when there is one, else loads the model into this process.
+
+    `server`: a socket's path, http://host:port, or "" for this process.
+    """
+
+    model = "all-MiniLM-L6-v2-onnx-int8"
+    batch_size = 16
+    lease_seconds = 60
+    chunk_tokens = CHUNK_TOKENS
+
+    def __init__(self, server: str) -> None:
+        self._server = server
+
+    def _vectors(self, texts: Sequence[str], deadline: float) -> Vectors:
+        if self._server:
+            try:
+                raw = model_client.embed(self._server, texts, timeout=deadline)
+            except model_client.ModelServerError as error:
+                raise ProviderUnavailableError(str(error)) from error
+        else:
+            from memories.local_model import get_model  # loads onnxruntime
+
+            raw = get_model().embed(texts)
+        try:
+            return checked(raw, count=len(texts), dimensions=DIMENSIONS)
+        except BadVectorsError as error:
+            raise ProviderUnavailableError(f"The local model failed: {error}.") from error
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        return self._vectors(texts, self.lease_seconds)
+
+    def embed_query(self, text: str, *, deadline: float) -> Vectors:
+        vector: Vectors = self._vectors([text], deadline)[0]
+        return vector

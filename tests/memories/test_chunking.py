@@ -1,0 +1,37 @@
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from memories.chunking import chunk_text
+from memories.local_model import counting_tokenizer
+
+TOKENIZER = counting_tokenizer()
+
+
+def test_chunks_fit_the_model_and_keep_the_order() -> None:
+    text = "\n\n".join(f"Paragraph {n}. " + "The worker keeps a lease on its batch. " * 12 for n in range(40))
+    chunks = chunk_text(text, tokenizer=TOKENIZER, max_tokens=100)
+    assert len(chunks) > 40
+    assert [chunk.position for chunk in chunks] == list(range(len(chunks)))
+    for chunk in chunks:
+        assert text[chunk.start :].startswith(chunk.text)
+        assert len(TOKENIZER.encode(chunk.text, add_special_tokens=False).ids) <= 100
+
+
+def test_no_word_is_lost() -> None:
+    text = " ".join(f"word{n}" for n in range(5000))
+    chunks = chunk_text(text, tokenizer=TOKENIZER, max_tokens=50)
+    assert " ".join(chunk.text for chunk in chunks).split() == text.split()
+
+
+def test_markdown_is_cut_at_its_headings() -> None:
+    text = "# One\n\n" + "alpha beta gamma. " * 20 + "\n\n# Two\n\n" + "delta epsilon. " * 20
+    chunks = chunk_text(text, tokenizer=TOKENIZER, max_tokens=120, markdown=True)
+    assert [chunk.text[:5] for chunk in chunks if chunk.text.startswith("#")] == ["# One", "# Two"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.text(max_size=400))
+def test_any_text_is_cut_without_an_error(text: str) -> None:
+    chunks = chunk_text(text, tokenizer=TOKENIZER, max_tokens=20)
+    assert all(chunk.text.strip() for chunk in chunks)
+    assert bool(chunks) == bool(text.strip())

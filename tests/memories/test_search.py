@@ -1,0 +1,193 @@
+"""Search against the real database; similarity is checked against numpy's own arithmetic."""
+
+import time
+import uuid
+from typing import Any
+
+import numpy as np
+import pytest
+from django.db import connection
+
+from agents.models import Agent
+from memories import search as search_module
+from memories.models import Memory
+from memories.search import Filters, SearchInputError, by_vector, search
+from tests.memories.conftest import EmbeddingServer
+
+pytestmark = pytest.mark.django_db
+
+MODEL = "test-model"
+
+
+def store(
+    agent: Agent | None, count: int, *, seed: int = 1, model: str = MODEL, metadata: Any = None
+) -> np.ndarray:
+    """`count` memories with random vectors of 16 dimensions; returns the vectors, padded."""
+    vectors = np.zeros((count, 1536), dtype=np.float32)
+    vectors[:, :16] = np.random.default_rng(seed).normal(size=(count, 16))
+    Memory.objects.bulk_create(
+        Memory(
+            agent=agent,
+            content=f"memory {seed}-{n}",
+            embedding=vector,
+            embedding_model=model,
+            metadata=metadata or {"n": n},
+        )
+        for n, vector in enumerate(vectors)
+    )
+    return vectors
+
+
+def cosine(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
+    return vectors @ query / np.linalg.norm(vectors, axis=1) / np.linalg.norm(query)
+
+
+def a_query(seed: int = 99) -> np.ndarray:
+    query = np.zeros(1536, dtype=np.float32)
+    query[:16] = np.random.default_rng(seed).normal(size=16)
+    return query
+
+
+def test_similarity_is_one_minus_cosine_distance_and_the_order_is_exact(agent: Agent) -> None:
+    vectors = store(agent, 300)
+    query = a_query()
+    result = by_vector(query, [MODEL], Filters(agent.pk), 10)
+    expected = np.sort(cosine(vectors, query))[::-1][:10]
+    assert result.route == "exact"
+    assert result.candidates == 300
+    assert [hit.similarity for hit in result.hits] == pytest.approx(list(expected), abs=1e-5)
+
+
+def test_only_vectors_of_the_same_model_are_compared(agent: Agent) -> None:
+    store(agent, 5)
+    store(agent, 5, seed=2, model="another-model")
+    store(agent, 5, seed=3, model="")
+    result = by_vector(a_query(), [MODEL], Filters(agent.pk), 50)
+    assert {hit.content.split("-")[0] for hit in result.hits} == {"memory 1"}
+
+
+def test_filters_narrow_by_agent_type_and_metadata(agent: Agent) -> None:
+    voice = Agent.objects.create(name="caller", type="voice")
+    store(agent, 4)
+    store(voice, 4, seed=2)
+    store(None, 4, seed=3)
+    query = a_query()
+    assert len(by_vector(query, [MODEL], Filters(), 50).hits) == 12
+    assert {h.agent_name for h in by_vector(query, [MODEL], Filters(agent_type="voice"), 50).hits} == {
+        "caller"
+    }
+    found = by_vector(query, [MODEL], Filters(metadata={"n": 2}), 50).hits
+    assert {hit.metadata["n"] for hit in found} == {2}
+    assert len(found) == 3
+    assert by_vector(query, [MODEL], Filters(agent_id=uuid.uuid4()), 50).hits == []
+
+
+def test_the_index_route_never_gives_fewer_than_k(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rare agent among many rows: what an index scan with a filter afterwards gets wrong."""
+    monkeypatch.setattr(search_module, "EXACT_ROWS", 10)
+    crowd = Agent.objects.create(name="crowd", type="assistant")
+    store(crowd, 600)
+    mine = store(agent, 30, seed=2)
+    query = a_query()
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL hnsw.max_scan_tuples = 50")
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute("ANALYZE agents.memories")
+    result = by_vector(query, [MODEL], Filters(agent.pk), 20)
+    expected = np.sort(cosine(mine, query))[::-1][:20]
+    assert len(result.hits) == 20
+    if result.route == "exact":
+        assert [hit.similarity for hit in result.hits] == pytest.approx(list(expected), abs=1e-5)
+
+
+def test_the_index_route_uses_the_index_and_finds_what_exact_search_finds(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = store(agent, 1500)
+    query = a_query()
+    monkeypatch.setattr(search_module, "EXACT_ROWS", 100)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE agents.memories")
+    before = index_scans()
+    result = by_vector(query, [MODEL], Filters(), 10)
+    assert result.route == "hnsw"
+    assert result.candidates_capped
+    assert index_scans() > before
+    expected = np.sort(cosine(vectors, query))[::-1][:10]
+    found = [hit.similarity or 0 for hit in result.hits]
+    assert len(found) == 10
+    assert sum(np.isclose(expected, similarity, atol=1e-5).any() for similarity in found) >= 8
+
+
+def index_scans() -> int:
+    """Scans of the vector index in the current transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_get_xact_numscans('agents.idx_memories_embedding'::regclass)")
+        return int(cursor.fetchone()[0])
+
+
+def test_the_query_is_embedded_by_the_provider(agent: Agent, embedding_server: EmbeddingServer) -> None:
+    provider = embedding_server.provider()
+    for content in ("alpha", "beta"):
+        memory = Memory.objects.create(agent=agent, content=content)
+        Memory.objects.filter(pk=memory.pk).update(
+            embedding=provider.embed([content])[0], embedding_model=provider.model
+        )
+    result = search("alpha", provider, filters=Filters(agent.pk), k=2)
+    assert result.hits[0].content == "alpha"
+    assert result.hits[0].similarity == pytest.approx(1, abs=1e-5)
+
+
+def test_a_provider_that_is_late_gives_a_keyword_answer_that_says_so(
+    agent: Agent, embedding_server: EmbeddingServer, settings: Any
+) -> None:
+    settings.ARC_QUERY_DEADLINE = 0.2
+
+    def slow(body: Any) -> Any:
+        time.sleep(1)
+        return embedding_server.vectors(body)
+
+    embedding_server.answer = slow
+    Memory.objects.create(agent=agent, content="The worker keeps a lease on the batch.")
+    Memory.objects.create(agent=agent, content="Nothing of the kind.")
+    started = time.monotonic()
+    result = search("leases", embedding_server.provider(), filters=Filters(agent.pk))
+    assert time.monotonic() - started < 0.9
+    assert result.route == "keyword"
+    assert "did not answer within 0.2 s" in result.note
+    assert [hit.content for hit in result.hits] == ["The worker keeps a lease on the batch."]
+    assert result.hits[0].similarity is None
+
+
+def test_keyword_search_takes_phrases_and_exclusions(agent: Agent, embedding_server: EmbeddingServer) -> None:
+    for content in ("red apple pie", "red apple tart", "apple red"):
+        Memory.objects.create(agent=agent, content=content)
+    found = search('"red apple" -tart', embedding_server.provider(), filters=Filters(), mode="keyword").hits
+    assert [hit.content for hit in found] == ["red apple pie"]
+    assert embedding_server.asked == []
+
+
+def test_a_vector_of_another_service_is_searched_when_its_model_is_declared(
+    agent: Agent, embedding_server: EmbeddingServer, settings: Any
+) -> None:
+    provider = embedding_server.provider()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO agents.memories (agent_id, content, embedding) VALUES (%s, 'theirs', %s)",
+            [agent.pk, str([1.0, *[0.0] * 1535])],
+        )
+    assert search("q", provider, filters=Filters(agent.pk)).hits == []
+    settings.ARC_EXTERNAL_MODEL = "test-model"
+    assert [hit.content for hit in search("q", provider, filters=Filters(agent.pk)).hits] == ["theirs"]
+
+
+@pytest.mark.parametrize(
+    ("query", "k", "words"),
+    [("", 10, "Type what"), ("  ", 10, "Type what"), ("x" * 8001, 10, "8001 characters"), ("a", 0, "k is 0"),
+     ("a", 201, "k is 201"), ("a\x00b", 10, "zero byte")],
+)  # fmt: skip
+def test_input_that_cannot_be_searched_is_told_in_words(
+    embedding_server: EmbeddingServer, query: str, k: int, words: str
+) -> None:
+    with pytest.raises(SearchInputError, match=words):
+        search(query, embedding_server.provider(), filters=Filters(), k=k)
