@@ -11,7 +11,7 @@ from arcweb.events.admin import AuditedAdmin
 
 
 @admin.register(Agent)
-class AgentAdmin(CountedDeletion, LargeTable, AuditedAdmin, admin.ModelAdmin[Agent]):
+class AgentAdmin(CountedDeletion, LargeTable, AuditedAdmin):
     form = AgentForm
     list_display = ("name", "type", "created_at", "updated_at")
     list_filter = ("type",)

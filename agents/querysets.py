@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from django.db import models
+
+if TYPE_CHECKING:
+    from agents.models import Agent  # noqa: F401 - the models import this module
 
 
 class AgentQuerySet(models.QuerySet["Agent"]):

@@ -13,7 +13,7 @@ from django.utils.functional import cached_property
 from arcweb.registry import dependents_of
 
 if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[models.Model]
+    _ModelAdmin = admin.ModelAdmin[Any]
 else:
     _ModelAdmin = object
 

@@ -4,8 +4,10 @@ import os
 
 from celery import Celery
 
+from arcweb.schedules import SCHEDULE
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "arcweb.settings")
 app = Celery("arcweb")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.conf.beat_schedule = {}
+app.conf.beat_schedule = SCHEDULE
 app.autodiscover_tasks()

@@ -15,7 +15,19 @@ from environs import EnvError, FileAwareEnv
 
 #: What example files, tutorials and images ship with. None of them is a secret.
 DEFAULT_SECRETS = frozenset(
-    {"", "admin", "arc", "change-me", "changeme", "default", "example", "password", "postgres", "redis", "secret"}
+    {
+        "",
+        "admin",
+        "arc",
+        "change-me",
+        "changeme",
+        "default",
+        "example",
+        "password",
+        "postgres",
+        "redis",
+        "secret",
+    }
 )
 MINIMUM_SECRET_LENGTH = 12
 
@@ -82,6 +94,7 @@ class Environment:
             raise ImproperlyConfigured(f"{name} is missing. {how}")
         if value.lower() in DEFAULT_SECRETS or value.startswith("<") or len(value) < MINIMUM_SECRET_LENGTH:
             raise ImproperlyConfigured(
-                f"{name} is a default or shorter than {MINIMUM_SECRET_LENGTH} characters, which is no secret. {how}"
+                f"{name} is a default or shorter than {MINIMUM_SECRET_LENGTH} characters, "
+                f"which is no secret. {how}"
             )
         return value

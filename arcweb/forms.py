@@ -68,7 +68,7 @@ class JSONObjectField(forms.JSONField):
         try:
             return parse_json_object(data)
         except ValueError:
-            return forms.fields.InvalidJSONInput(data)  # type: ignore[attr-defined]
+            return forms.fields.InvalidJSONInput(data)
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         try:
@@ -79,6 +79,6 @@ class JSONObjectField(forms.JSONField):
     def prepare_value(self, value: Any) -> str:
         if value is None:
             return ""
-        if isinstance(value, forms.fields.InvalidJSONInput):  # type: ignore[attr-defined]
+        if isinstance(value, forms.fields.InvalidJSONInput):
             return str(value)
         return json.dumps(value, indent=2, ensure_ascii=False)

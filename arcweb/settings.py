@@ -12,12 +12,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import django_stubs_ext
+
 from arcweb.embedded.layout import Layout
 from arcweb.environment import Environment
 from arcweb.redis_urls import broker_url
 
+django_stubs_ext.monkeypatch()  # lets ModelAdmin[Agent] and the like be written at run time
+
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = Environment(Path(dotenv) if (dotenv := os.environ.get("ARC_ENV_FILE", str(BASE_DIR / ".env"))) else None)
+env = Environment(
+    Path(dotenv) if (dotenv := os.environ.get("ARC_ENV_FILE", str(BASE_DIR / ".env"))) else None
+)
 
 # --- which stack -------------------------------------------------------------------------------
 POSTGRES_HOST = env.text("POSTGRES_HOST")
@@ -40,7 +46,9 @@ CSRF_TRUSTED_ORIGINS = env.words("ARC_CSRF_TRUSTED_ORIGINS", [])
 #: Served over HTTPS: secure cookies, HSTS, redirect. Off on the embedded stack, which binds to loopback.
 ARC_HTTPS = env.flag("ARC_HTTPS", default=not ARC_EMBEDDED)
 SECURE_SSL_REDIRECT = ARC_HTTPS
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.flag("ARC_BEHIND_PROXY", default=False) else None
+#: A proxy that we trust sets X-Forwarded-Proto and appends the client to X-Forwarded-For.
+ARC_BEHIND_PROXY = env.flag("ARC_BEHIND_PROXY", default=False)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ARC_BEHIND_PROXY else None
 SECURE_HSTS_SECONDS = env.integer("ARC_HSTS_SECONDS", 31_536_000 if ARC_HTTPS else 0, low=0, high=63_072_000)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = ARC_HTTPS
 SECURE_REFERRER_POLICY = "same-origin"
@@ -74,6 +82,7 @@ INSTALLED_APPS = [
     "arcweb.accounts",
     "agents",
     "memories",
+    "cache_admin",
     "arcweb.apps.ArcAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -90,6 +99,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
+    "arcweb.bad_requests.RefuseZeroBytes",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "arcweb.events.middleware.ActorMiddleware",
@@ -130,10 +140,14 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # --- PostgreSQL --------------------------------------------------------------------------------
 POSTGRES_USER = env.text("POSTGRES_USER", "arc")
 POSTGRES_DB = env.text("POSTGRES_DB", "arc")
-POSTGRES_PASSWORD = ARC_LAYOUT.read_secret("postgres-password") if ARC_EMBEDDED else env.secret("POSTGRES_PASSWORD")
+POSTGRES_PASSWORD = (
+    ARC_LAYOUT.read_secret("postgres-password") if ARC_EMBEDDED else env.secret("POSTGRES_PASSWORD")
+)
 POSTGRES_PORT = 5432 if ARC_EMBEDDED else env.integer("POSTGRES_PORT", 5432, low=1, high=65535)
 POSTGRES_SSLMODE = env.text(
-    "POSTGRES_SSLMODE", "prefer", choices=["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
+    "POSTGRES_SSLMODE",
+    "prefer",
+    choices=["disable", "allow", "prefer", "require", "verify-ca", "verify-full"],
 )
 ARC_TEMPLATE_DATABASE = env.text("ARC_TEMPLATE_DATABASE", "arc_template")
 DATABASES: dict[str, dict[str, Any]] = {
@@ -162,9 +176,17 @@ REDIS_MAXMEMORY = env.text("REDIS_MAXMEMORY", "256mb")
 REDIS_MAXMEMORY_POLICY = env.text(
     "REDIS_MAXMEMORY_POLICY",
     "allkeys-lru",
-    choices=["allkeys-lru", "allkeys-lfu", "allkeys-random", "volatile-lru", "volatile-lfu", "volatile-random",
-             "volatile-ttl", "noeviction"],
-)  # fmt: skip
+    choices=[
+        "allkeys-lru",
+        "allkeys-lfu",
+        "allkeys-random",
+        "volatile-lru",
+        "volatile-lfu",
+        "volatile-random",
+        "volatile-ttl",
+        "noeviction",
+    ],
+)
 REDIS_URL = env.text("REDIS_URL") or (
     ARC_LAYOUT.redis_url("cache")
     if ARC_EMBEDDED
@@ -226,6 +248,9 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE_FILENAME = str(ARC_DATA_DIR / "run" / "beat-schedule")
 
+#: Seconds without a heartbeat after which a running job is taken from its worker.
+ARC_JOB_LOST_AFTER = env.integer("ARC_JOB_LOST_AFTER", 30, low=6, high=3600)
+
 # --- embedding ---------------------------------------------------------------------------------
 ARC_EMBEDDING_PROVIDER = env.text("ARC_EMBEDDING_PROVIDER", "local", choices=["local", "openai"])
 #: Where the one process that holds the local model listens: http://host:port, a socket's path, or
@@ -238,7 +263,7 @@ ARC_OPENAI_MODEL = env.text("ARC_OPENAI_MODEL", "text-embedding-3-small")
 ARC_OPENAI_DIMENSIONS = env.integer("ARC_OPENAI_DIMENSIONS", 0, low=0, high=1536)
 ARC_OPENAI_TIMEOUT = env.number("ARC_OPENAI_TIMEOUT", 30.0, low=1, high=600)
 ARC_OPENAI_RETRIES = env.integer("ARC_OPENAI_RETRIES", 3, low=0, high=10)
-#: The model behind vectors that other services store; empty: unknown, and such rows are compared with nothing.
+#: The model behind vectors that other services store; empty: unknown, and they are compared with nothing.
 ARC_EXTERNAL_MODEL = env.text("ARC_EXTERNAL_MODEL")
 #: Seconds a search waits for the embedding of its query before it answers by keyword.
 ARC_QUERY_DEADLINE = env.number("ARC_QUERY_DEADLINE", 2.0, low=0.1, high=30)

@@ -49,7 +49,7 @@ register_dependents(
 
 
 @admin.register(Document)
-class DocumentAdmin(CountedDeletion, LargeTable, AuditedAdmin, admin.ModelAdmin[Document]):
+class DocumentAdmin(CountedDeletion, LargeTable, AuditedAdmin):
     form = DocumentForm
     list_display = ("name", "agent", "media_type", "size_bytes", "chunk_count", "created_at")
     list_select_related = ("agent",)
@@ -91,7 +91,7 @@ class DocumentAdmin(CountedDeletion, LargeTable, AuditedAdmin, admin.ModelAdmin[
 
 
 @admin.register(Memory)
-class MemoryAdmin(LargeTable, AuditedAdmin, admin.ModelAdmin[Memory]):
+class MemoryAdmin(LargeTable, AuditedAdmin):
     form = MemoryForm
     list_display = ("preview", "agent", "document", "embedding_state", "created_at")
     list_display_links = ("preview",)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
-from arcweb.jobs.models import Job
 from django.contrib import admin, messages
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
@@ -12,24 +9,15 @@ from django.shortcuts import render
 from django.urls import reverse
 
 from agents.models import Agent
+from arcweb.jobs.models import Job
 from memories import ingest
-from memories.forms import IngestForm, SearchForm
+from memories.forms import IngestForm, SearchForm, is_uuid
 from memories.models import Memory
 from memories.providers import get_provider
 from memories.search import SearchInputError, SearchResult, is_statement_timeout, search, searched_models
 
 #: Jobs shown at once on the page of an ingestion.
 MOST_JOBS = 50
-
-
-def _uuids(values: list[str]) -> list[UUID]:
-    found = []
-    for value in values[:MOST_JOBS]:
-        try:
-            found.append(UUID(value))
-        except ValueError:
-            continue
-    return found
 
 
 def ingest_page(request: HttpRequest) -> HttpResponse:
@@ -42,10 +30,9 @@ def ingest_page(request: HttpRequest) -> HttpResponse:
                 return response
     else:
         agent = request.GET.get("agent")
-        form = IngestForm(initial={"agent": agent} if agent and _uuids([agent]) else {})
-    jobs = Job.objects.filter(pk__in=_uuids(request.GET.getlist("job")), kind=ingest.JOB_KIND).order_by(
-        "created_at"
-    )
+        form = IngestForm(initial={"agent": agent})
+    wanted = [job for job in request.GET.getlist("job")[:MOST_JOBS] if is_uuid(job)]
+    jobs = Job.objects.filter(pk__in=wanted, kind=ingest.JOB_KIND).order_by("created_at")
     context = {**admin.site.each_context(request), "title": "Ingest", "form": form, "jobs": jobs}
     return render(request, "admin/memories/ingest.html", context)
 

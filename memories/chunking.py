@@ -18,8 +18,13 @@ class Chunk:
     text: str
 
 
-def chunk_text(text: str, *, tokenizer: Tokenizer, max_tokens: int, markdown: bool = False) -> list[Chunk]:
-    """Chunks of at most max_tokens tokens, cut at the largest boundary that fits.
+def chunk_text(
+    text: str, *, tokenizer: Tokenizer, tokens: tuple[int, int], markdown: bool = False
+) -> list[Chunk]:
+    """Chunks of at most tokens[1] tokens, cut at the largest boundary that fits.
+
+    A chunk that has tokens[0] takes in no more than the paragraph or sentence it is in, so that it
+    keeps to one thing.
 
     Boundaries are headings and blocks (Markdown), paragraphs, sentences, then words. Chunks keep
     the text's order and are trimmed of white space; a blank text gives none.
@@ -27,7 +32,7 @@ def chunk_text(text: str, *, tokenizer: Tokenizer, max_tokens: int, markdown: bo
     from semantic_text_splitter import MarkdownSplitter, TextSplitter  # loads a compiled library
 
     kind = MarkdownSplitter if markdown else TextSplitter
-    splitter = kind.from_huggingface_tokenizer(tokenizer, max_tokens)
+    splitter = kind.from_huggingface_tokenizer(tokenizer, tokens)
     return [
         Chunk(position, start, piece)
         for position, (start, piece) in enumerate(splitter.chunk_indices(text))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 from django import forms
 from django.conf import settings
@@ -33,11 +35,26 @@ class DocumentForm(forms.ModelForm[Document]):
         fields = ["name", "metadata"]
 
 
+class AgentSelect(AutocompleteSelect):
+    """Finds agents as one types; a value that is no id selects nothing."""
+
+    def optgroups(self, name: str, value: Sequence[str], attr: dict[str, Any] | None = None) -> Any:
+        return super().optgroups(name, [item for item in value if is_uuid(item)], attr)
+
+
+def is_uuid(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _agent_field(*, required: bool, help_text: str) -> forms.ModelChoiceField[Agent]:
     return forms.ModelChoiceField(
         Agent.objects.all(),
         required=required,
-        widget=AutocompleteSelect(Memory._meta.get_field("agent"), admin.site),
+        widget=AgentSelect(Memory._meta.get_field("agent"), admin.site),
         help_text=help_text,
         error_messages={"invalid_choice": "There is no such agent any more."},
     )
@@ -61,7 +78,7 @@ class IngestForm(forms.Form):
     """Files, a pasted text, or both, for one agent."""
 
     agent = _agent_field(required=True, help_text="Whose memory the documents go to.")
-    files = SeveralFilesField(
+    documents = SeveralFilesField(
         required=False, help_text="Text or Markdown (.txt, .md), UTF-8; several at once."
     )
     name = forms.CharField(required=False, max_length=uploads.LONGEST_NAME, label="Name of the pasted text")
@@ -69,7 +86,7 @@ class IngestForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data
-        if not data.get("files") and not (data.get("text") or "").strip():
+        if not data.get("documents") and not (data.get("text") or "").strip():
             self.add_error(None, "Choose at least one file, or paste a text.")
         return data
 
@@ -78,7 +95,7 @@ class IngestForm(forms.Form):
         limit = settings.ARC_MAX_UPLOAD_MB
         good: list[uploads.TextUpload] = []
         refused: list[str] = []
-        for file in self.cleaned_data["files"]:
+        for file in self.cleaned_data["documents"]:
             name = file.name or ""
             try:
                 uploads.check_size(name, file.size or 0, limit)

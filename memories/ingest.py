@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from arcweb.jobs.models import Job
 from django.db import transaction
 from django.utils import timezone
 
 from agents.models import Agent
 from arcweb import events
 from arcweb.jobs import ledger
+from arcweb.jobs.models import Job
 from memories.chunking import chunk_text
 from memories.embed import BatchResult, embed_waiting
 from memories.models import Document, DocumentSource, EmbeddingState, Memory
@@ -122,19 +122,22 @@ def ingest_document(
         chunk_document(document, provider)
     total = BatchResult()
 
-    def show(batch: BatchResult | None = None, message: str = "") -> int:
-        nonlocal total
-        total += batch or BatchResult()
+    def show(message: str = "") -> int:
         counts = _counts(document_id)
         waiting = counts[EmbeddingState.PENDING] + counts[EmbeddingState.STALE]
         chunks = sum(counts.values())
         progress(chunks - waiting, chunks, message if waiting else "")
         return waiting
 
+    def after_batch(batch: BatchResult) -> None:
+        nonlocal total
+        total += batch
+        show()
+
     show()
     while True:
-        embed_waiting(provider, document_id=document_id, after_batch=show)
-        waiting = show(message="the last chunks are with another worker")
+        embed_waiting(provider, document_id=document_id, after_batch=after_batch)
+        waiting = show("the last chunks are with another worker")
         if not waiting:
             break
         time.sleep(PATIENCE)
@@ -162,7 +165,7 @@ def chunk_document(document: Document, provider: Provider) -> int:
     chunks = chunk_text(
         text,
         tokenizer=counting_tokenizer(),
-        max_tokens=provider.chunk_tokens,
+        tokens=provider.chunk_tokens,
         markdown=document.media_type == "text/markdown",
     )
     with transaction.atomic():

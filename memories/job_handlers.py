@@ -8,7 +8,6 @@ from uuid import UUID
 from arcweb.jobs.context import JobContext
 from arcweb.jobs.exceptions import JobCancelled, JobFailed, RetryLater
 from arcweb.jobs.registry import handler
-
 from memories import embed, ingest
 from memories.models import Document, Memory
 from memories.providers import ProviderError, ProviderUnavailableError, get_provider
@@ -17,7 +16,7 @@ from memories.providers import ProviderError, ProviderUnavailableError, get_prov
 RETRY_AFTER = 30
 
 
-@handler(ingest.JOB_KIND, label="Ingest document", unit="chunks", max_attempts=10)
+@handler(ingest.JOB_KIND, label="Ingest document", unit="chunks", max_attempts=12)
 def run_ingest(context: JobContext) -> dict[str, Any]:
     """params: {"document": id}. Result: the counts of `ingest.Outcome`."""
     document_id = UUID(context.params["document"])

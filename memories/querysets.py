@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.db import models
 from django.db.models import Count, Q
+
+if TYPE_CHECKING:
+    from memories.models import Document, Memory  # noqa: F401 - the models import this module
 
 
 class DocumentQuerySet(models.QuerySet["Document"]):

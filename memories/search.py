@@ -136,7 +136,7 @@ def by_vector(
             sql.SQL("SELECT count(*) AS n FROM (SELECT 1 FROM {} LIMIT %(cap)s) AS capped").format(where),
             params,
         )
-        candidates = cursor.fetchone()["n"]
+        candidates = cursor.fetchall()[0]["n"]
         route = "exact" if candidates <= EXACT_ROWS else "hnsw"
         found = _nearest(cursor, where, params, route, k)
         if route == "hnsw" and len(found) < k:
@@ -182,7 +182,7 @@ def _nearest(
     if route == "hnsw":
         cursor.execute(
             sql.SQL(
-                "SET LOCAL hnsw.iterative_scan = 'strict_order'; SET LOCAL hnsw.ef_search = {}; "
+                "SET LOCAL hnsw.iterative_scan = 'relaxed_order'; SET LOCAL hnsw.ef_search = {}; "
                 # The planner would sometimes read and sort everything, which is the other route.
                 "SET LOCAL enable_sort = off"
             ).format(min(1000, max(EF_SEARCH, 2 * k)))
@@ -198,7 +198,8 @@ def _nearest(
         ),
         params,
     )
-    return [(row["id"], row["score"]) for row in cursor.fetchall()]
+    found = [(row["id"], row["score"]) for row in cursor.fetchall()]
+    return sorted(found, key=lambda item: -item[1])  # an iterative scan's order is nearly right
 
 
 def _by_keyword(query: str, filters: Filters, k: int, started: float, note: str = "") -> SearchResult:

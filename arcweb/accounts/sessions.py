@@ -1,7 +1,98 @@
-"""Sessions: Redis answers the read, PostgreSQL keeps them."""
+"""Sessions: Redis answers the read, PostgreSQL keeps them (SESSION_ENGINE = "arcweb.accounts.sessions").
+
+Any error of Redis falls through to the database, so that its absence logs nobody out.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
 
 from django.contrib.sessions.backends.cached_db import SessionStore as CachedDbStore
+from django.core.cache import BaseCache
+from redis.exceptions import RedisError
+
+logger = logging.getLogger(__name__)
+#: Seconds for which an unreachable Redis is not asked again, so that a page pays one timeout, not three.
+PAUSE = 1.0
+LOG_EVERY = 60.0  # seconds
+
+
+class _Health:
+    """What this process knows about the session cache. Races between threads cost one more try or line."""
+
+    paused_until = 0.0
+    logged_at = float("-inf")
+
+    @classmethod
+    def failed(cls, error: Exception) -> None:
+        now = time.monotonic()
+        cls.paused_until = now + PAUSE
+        if now - cls.logged_at >= LOG_EVERY:
+            cls.logged_at = now
+            logger.warning(
+                "Redis (REDIS_URL) is away; sessions are read from PostgreSQL meanwhile: %s", error
+            )
+
+
+class FallThroughCache:
+    """The part of a cache that sessions use; a failing Redis looks like an empty one.
+
+    Keys are bearer credentials: they are in no message.
+    """
+
+    def __init__(self, cache: BaseCache) -> None:
+        self._cache = cache
+
+    def get(self, key: str) -> Any:
+        if time.monotonic() < _Health.paused_until:
+            return None
+        try:
+            return self._cache.get(key)
+        except (RedisError, OSError) as error:
+            _Health.failed(error)
+        except ValueError:
+            logger.warning("A session in Redis is no JSON; it is read from PostgreSQL.")
+        return None
+
+    def __contains__(self, key: str) -> bool:
+        return self.get(key) is not None
+
+    def set(self, key: str, value: Any, timeout: float) -> None:
+        # Tried in a pause too: what Redis still holds would be served again when it answers again.
+        try:
+            self._cache.set(key, value, timeout)
+        except (RedisError, OSError) as error:
+            _Health.failed(error)
+
+    def delete(self, key: str) -> None:
+        try:
+            self._cache.delete(key)
+        except (RedisError, OSError) as error:
+            _Health.failed(error)
 
 
 class SessionStore(CachedDbStore):
-    pass
+    def __init__(self, session_key: str | None = None) -> None:
+        super().__init__(session_key)
+        self._cache: Any = FallThroughCache(self._cache)
+
+    def save(self, must_create: bool = False) -> None:
+        if self.session_key is None:
+            self.create()  # saves once; the inherited method would write to Redis twice
+        else:
+            super().save(must_create)
+
+    def load(self) -> dict[str, Any]:
+        """The session's data: one GET when Redis has it, else from the database, kept in Redis anew."""
+        cached = self._cache.get(self.cache_key)
+        if isinstance(cached, dict):
+            return cached
+        row = self._get_session_from_db()  # type: ignore[attr-defined]
+        if row is None:
+            return {}
+        data: dict[str, Any] = self.decode(row.session_data)
+        if time.monotonic() >= _Health.paused_until:
+            self._cache.set(self.cache_key, data, self.get_expiry_age(expiry=row.expire_date))
+        return data

@@ -1,6 +1,24 @@
+from typing import Any
+
 from django.apps import AppConfig
 
 
 class EmbeddedConfig(AppConfig):
     name = "arcweb.embedded"
     label = "embedded"
+
+    def ready(self) -> None:
+        # Celery is loaded in every process of the project anyway.
+        from celery.signals import worker_ready
+
+        worker_ready.connect(tell_worker_is_ready, weak=False)
+
+
+def tell_worker_is_ready(**_signal: Any) -> None:
+    """Leaves the worker's process number for `make run`, which waits for it. No run folder: nobody waits."""
+    import os
+
+    from django.conf import settings
+
+    if settings.ARC_LAYOUT.run_dir.is_dir():
+        settings.ARC_LAYOUT.worker_ready_file.write_text(str(os.getpid()))

@@ -1,12 +1,12 @@
 """Where the embedded stack keeps its things. Pure: reads files, starts nothing, imports no Django.
 
-    $ARC_DATA_DIR/
-      admin-password      the generated password of `admin`, mode 600
-      secrets/            one file a secret, mode 600
-      log/                one file a process
-      run/                pid files, lock, socket folder when its path is short and plain
-      servers/            what PostgreSQL and Valkey write; a link elsewhere when their user cannot
-                          reach this folder (root with a private checkout)
+$ARC_DATA_DIR/
+  admin-password      the generated password of `admin`, mode 600
+  secrets/            one file a secret, mode 600
+  log/                one file a process
+  run/                pid files, lock, socket folder when its path is short and plain
+  servers/            what PostgreSQL and Valkey write; a link elsewhere when their user cannot
+                      reach this folder (root with a private checkout)
 """
 
 from __future__ import annotations
@@ -23,7 +23,28 @@ from urllib.parse import quote
 LONGEST_SOCKET_FOLDER = 90
 #: What needs no quoting in a libpq host list, a Redis URL and a server's configuration file.
 PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")
-SECRETS = ("secret-key", "postgres-password", "postgres-superuser-password", "replication-password", "redis-password")
+TRAVERSE_BY_ALL = 0o001
+SECRETS = (
+    "secret-key",
+    "postgres-password",
+    "postgres-superuser-password",
+    "replication-password",
+    "redis-password",
+)
+
+
+def open_to_all(path: Path) -> bool:
+    """Whether any account can reach `path`: every folder above it, and itself if it is one, has o+x.
+
+    Looks at both the path as written and where its links lead; what does not exist yet counts as open,
+    because `arcweb.embedded.files.make_folder` creates it so. Groups and ACLs are left out on purpose:
+    the answer must not depend on who asks.
+    """
+    for place in {path, path.resolve()}:
+        for folder in (place, *place.parents):
+            if folder.is_dir() and not folder.stat().st_mode & TRAVERSE_BY_ALL:
+                return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -53,6 +74,21 @@ class Layout:
         return self.data_dir / "servers"
 
     @property
+    def lock_file(self) -> Path:
+        """Held (flock) by `make run`; says who holds it."""
+        return self.run_dir / "run.lock"
+
+    @property
+    def children_file(self) -> Path:
+        """The process groups of the running `make run`, for the next one."""
+        return self.run_dir / "children.json"
+
+    @property
+    def worker_ready_file(self) -> Path:
+        """The process number of the last Celery worker that became ready."""
+        return self.run_dir / "worker.ready"
+
+    @property
     def postgres_dir(self) -> Path:
         return self.servers_dir / "postgres"
 
@@ -68,11 +104,15 @@ class Layout:
     def socket_dir(self) -> Path:
         """A folder whose path every server and client takes unquoted and whole.
 
-        Below the data folder when that path is short and plain, else one in the temporary folder
-        that is named after the data folder and the user, so that each clone has its own.
+        Below the data folder when that path is short, plain and, as root, reachable by the account
+        that the servers run as; else one in the temporary folder that is named after the data folder
+        and the user, so that each clone has its own. Servers and clients reach the same answer on
+        their own: it depends on paths and permissions alone.
         """
         inside = self.run_dir / "sockets"
-        if PLAIN_PATH.fullmatch(str(inside)) and len(os.fsencode(inside)) <= LONGEST_SOCKET_FOLDER:
+        plain = PLAIN_PATH.fullmatch(str(inside)) and len(os.fsencode(inside)) <= LONGEST_SOCKET_FOLDER
+        # The folder itself is closed to others on purpose: only what leads to it counts.
+        if plain and (os.getuid() != 0 or open_to_all(self.run_dir)):
             return inside
         name = hashlib.sha256(os.fsencode(self.data_dir)).hexdigest()[:12]
         return Path(tempfile.gettempdir()) / f"arcweb-{os.getuid()}-{name}"

@@ -56,6 +56,9 @@ CREATE TABLE agents.memories (
     embedding_attempts smallint NOT NULL DEFAULT 0,
     embedding_due_at timestamptz
 );
+-- Vectors lie in the row, not in TOAST: exact search reads them three times as fast (docs/DECISIONS.md).
+ALTER TABLE agents.memories ALTER COLUMN embedding SET STORAGE MAIN;
+ALTER TABLE agents.memories SET (toast_tuple_target = 8160);
 -- Its name and leading column are the seed's; the others make it serve an agent's list, newest first.
 CREATE INDEX idx_memories_agent_id ON agents.memories (agent_id, created_at, id);
 CREATE INDEX idx_memories_created_at ON agents.memories (created_at, id);

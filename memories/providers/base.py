@@ -44,8 +44,8 @@ class Provider(Protocol):
         """The longest that one batch may take, retries included."""
 
     @property
-    def chunk_tokens(self) -> int:
-        """The length of a chunk in tokens of the chunking tokenizer."""
+    def chunk_tokens(self) -> tuple[int, int]:
+        """The length of a chunk, enough and at most, in tokens of the local model's tokenizer."""
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """float32 of shape (len(texts), DIMENSIONS), checked and padded. Raises ProviderError."""

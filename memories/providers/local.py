@@ -9,8 +9,9 @@ from memories.models import DIMENSIONS
 from memories.providers.base import ProviderUnavailableError
 from memories.vectors import BadVectorsError, Vectors, checked
 
-#: The model reads 256 tokens, two of which are its own ([CLS] and [SEP]); a chunk keeps a margin.
-CHUNK_TOKENS = 240
+#: The model reads 256 tokens but was trained on 128, two of which are its own (its model card); shorter
+#: chunks find more: docs/DECISIONS.md has the figures.
+CHUNK_TOKENS = (50, 126)
 
 
 class LocalProvider:

@@ -27,8 +27,8 @@ class OpenAIProvider:
     """See `Provider`. `dimensions` 0 leaves the model its own number."""
 
     batch_size = 64
-    #: Counted with the local model's tokenizer, which is close enough to cut texts alike.
-    chunk_tokens = 400
+    #: These models read thousands; a chunk stays short enough to be about one thing.
+    chunk_tokens = (150, 400)
 
     def __init__(
         self,

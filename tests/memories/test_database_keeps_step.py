@@ -98,7 +98,8 @@ def test_new_content_clears_a_failure_and_its_backoff() -> None:
 
 def test_a_content_of_megabytes_can_be_inserted() -> None:
     sql(
-        "INSERT INTO agents.memories (content) SELECT string_agg(md5(i::text), ' ') FROM generate_series(1, 90000) i"
+        "INSERT INTO agents.memories (content) "
+        "SELECT string_agg(md5(i::text), ' ') FROM generate_series(1, 90000) i"
     )
     assert sql("SELECT length(content) FROM agents.memories")[0] > 2_900_000
 

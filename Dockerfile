@@ -1,0 +1,27 @@
+# ARC Web: one image for web, worker, beat, model and migrate; docker-compose.yml says which it is.
+FROM python:3.11-slim-bookworm AS packages
+COPY requirements.lock /tmp/
+RUN python -m venv --without-pip /venv \
+    && pip --python /venv/bin/python install --no-cache-dir --require-hashes --only-binary=:all: -r /tmp/requirements.lock
+
+FROM python:3.11-slim-bookworm
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp \
+    ARC_ENV_FILE= ARC_DATA_DIR=/var/lib/arcweb
+# The number is fixed so that volumes keep their owner from image to image.
+RUN useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin arc \
+    && install --directory --owner=arc --group=arc --mode=700 /var/lib/arcweb /var/lib/arcweb/run
+COPY --from=packages /venv /venv
+WORKDIR /app
+COPY manage.py LICENSE ./
+COPY arcweb arcweb
+COPY agents agents
+COPY memories memories
+COPY cache_admin cache_admin
+COPY templates templates
+# The handbook: the demo's agent reads it.
+COPY docs docs
+# whitenoise looks here as well as in the packages.
+RUN mkdir staticfiles && python -m compileall -q .
+USER 10001:10001
+EXPOSE 8000
+CMD ["gunicorn", "arcweb.wsgi", "--bind=0.0.0.0:8000", "--worker-class=gthread", "--workers=1", "--worker-tmp-dir=/dev/shm", "--no-control-socket", "--access-logfile=-"]

@@ -1,0 +1,71 @@
+"""The events page in the admin, and the mixin that makes other admins' changes events."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.db import models, transaction
+from django.http import HttpRequest, HttpResponse
+
+from arcweb.events import record
+from arcweb.events.admin_views import events
+from arcweb.registry import Page, register_page
+
+register_page(Page("events/", events, "events", "Events", group="events", permission="events.view_event"))
+
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = admin.ModelAdmin  # subscriptable for type checkers only
+
+
+class AuditedAdmin(_ModelAdmin):
+    """A ModelAdmin whose additions, changes and deletions are events in the same transaction.
+
+    The kinds are "<model>.added", "<model>.changed" (data: the names of the changed fields, never
+    their values) and "<model>.deleted" (written before the deletion, while the names are known).
+    """
+
+    def log_addition(self, request: HttpRequest, obj: models.Model, message: Any) -> Any:
+        record(f"{obj._meta.model_name}.added", obj=obj)
+        return super().log_addition(request, obj, message)
+
+    def log_change(self, request: HttpRequest, obj: models.Model, message: Any) -> Any:
+        facts, note = changes(message)
+        record(f"{obj._meta.model_name}.changed", obj=obj, data=facts, note=note)
+        return super().log_change(request, obj, message)
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        for obj in queryset:
+            record(f"{obj._meta.model_name}.deleted", obj=obj)
+        return super().log_deletions(request, queryset)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        # Django runs actions outside any transaction: a deletion that fails would leave its events behind.
+        if request.method != "POST":
+            return super().changelist_view(request, extra_context)
+        with transaction.atomic():
+            return super().changelist_view(request, extra_context)
+
+
+def changes(message: Any) -> tuple[dict[str, Any], str]:
+    """The data and the note of an event out of the change message that Django's admin logs."""
+    if isinstance(message, str):
+        try:
+            message = json.loads(message)
+        except ValueError:
+            return {}, message
+    fields: list[str] = []
+    related: list[str] = []
+    for part in message if isinstance(message, list) else []:
+        for verb, what in part.items():
+            if "name" in what:
+                related.append(f"{what['name']} {verb}")
+            else:
+                fields += what.get("fields", [])
+    return {key: names for key, names in (("fields", fields), ("related", related)) if names}, ""

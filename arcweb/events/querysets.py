@@ -1,0 +1,125 @@
+"""Named queries over events: the timeline's filters and its keyset pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date, datetime, time, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from django.db import models
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+if TYPE_CHECKING:
+    from arcweb.events.models import Event, EventDetail
+
+
+class Cursor(NamedTuple):
+    """A place in the timeline: the key of one event."""
+
+    occurred_at: datetime
+    id: int
+
+    def __str__(self) -> str:
+        return f"{self.occurred_at.isoformat()}~{self.id}"
+
+    @classmethod
+    def parse(cls, text: str) -> Cursor:
+        """The inverse of str(); ValueError for anything else."""
+        moment, _, number = text.partition("~")
+        occurred_at = parse_datetime(moment)
+        if (
+            occurred_at is None
+            or timezone.is_naive(occurred_at)
+            or not number.isascii()
+            or not number.isdigit()
+        ):
+            raise ValueError(f"{text!r} is no place in the timeline.")
+        if (key := int(number)) >= 2**63:
+            raise ValueError(f"{text!r} is no place in the timeline.")
+        return cls(occurred_at, key)
+
+
+class TimelinePage(NamedTuple):
+    events: list[Event]  #: newest first
+    newer: Cursor | None  #: give as `newer_than` for the page before this one; None: nothing there
+    older: Cursor | None
+
+
+class EventQuerySet(models.QuerySet["Event"]):
+    def of_kind(self, prefix: str) -> Self:
+        return self.filter(kind__startswith=prefix)
+
+    def by_actor(self, text: str) -> Self:
+        """Events of the actor whose id is `text`; if there is none, whose name begins with it."""
+        if _any(actor_id=text):
+            return self.filter(actor_id=text)
+        return self._with_detail(actor_name__istartswith=text)
+
+    def about(self, text: str) -> Self:
+        """Events on the object "type/id" or with id `text`; if there is none, whose name begins with it."""
+        object_type, slash, object_id = text.partition("/")
+        if slash:
+            return self.filter(object_type=object_type, object_id=object_id)
+        if _any(object_id=text):
+            return self.filter(object_id=text)
+        return self._with_detail(label__istartswith=text)
+
+    def between(self, first: date | None, last: date | None) -> Self:
+        """Events of the days from first to last, both included, in UTC; None: open."""
+        rows = self
+        if first is not None:
+            rows = rows.filter(occurred_at__gte=_midnight(first))
+        if last is not None and last < date.max:
+            rows = rows.filter(occurred_at__lt=_midnight(last + timedelta(days=1)))
+        return rows
+
+    def page(
+        self, size: int, *, older_than: Cursor | None = None, newer_than: Cursor | None = None
+    ) -> TimelinePage:
+        """`size` events by key, newest first, in one query; no counting, no offset."""
+        if newer_than is not None:
+            rows: list[Any] = list(
+                self.filter(pk__gt=tuple(newer_than)).order_by("occurred_at", "id")[: size + 1]
+            )
+            more_newer, more_older = len(rows) > size, True
+            rows = rows[:size][::-1]
+        else:
+            below = self if older_than is None else self.filter(pk__lt=tuple(older_than))
+            rows = list(below.order_by("-occurred_at", "-id")[: size + 1])
+            more_newer, more_older = older_than is not None, len(rows) > size
+            rows = rows[:size]
+        if not rows:
+            # Past an end: the way back is the place we came from.
+            return TimelinePage([], older_than, newer_than)
+        return TimelinePage(
+            rows,
+            Cursor(*rows[0].pk) if more_newer else None,
+            Cursor(*rows[-1].pk) if more_older else None,
+        )
+
+    def _with_detail(self, **conditions: str) -> Self:
+        from arcweb.events.models import EventDetail
+
+        details = EventDetail.objects.filter(
+            occurred_at=models.OuterRef("occurred_at"), event_id=models.OuterRef("id"), **conditions
+        )
+        return self.filter(models.Exists(details))
+
+
+def details_of(events: Iterable[Event]) -> dict[Any, EventDetail]:
+    """The details of these events by the events' keys, in one query; erased ones are missing."""
+    from arcweb.events.models import EventDetail
+
+    keys = [event.pk for event in events]
+    return {detail.pk: detail for detail in EventDetail.objects.filter(pk__in=keys)} if keys else {}
+
+
+def _any(**conditions: str) -> bool:
+    from arcweb.events.models import Event
+
+    return Event.objects.filter(**conditions).exists()
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time.min, tzinfo=timezone.get_default_timezone())

@@ -1,0 +1,30 @@
+"""What an event says to a person. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+#: kind → what the actor did; {object} is the object's name or id.
+_sentences = {
+    "auth.login": "logged in",
+    "auth.logout": "logged out",
+    "auth.login_failed": "failed to log in as {object}",
+}
+_VERBS = {"added", "changed", "deleted"}
+
+
+def describe(kind: str, sentence: str) -> None:
+    """Teach the timeline a kind of event: describe("job.retried", "started {object} again")."""
+    _sentences[kind] = sentence
+
+
+def sentence(kind: str, name: str, data: Any) -> str:
+    """What happened, to stand behind the actor's name; a kind that nobody described is shown as it is."""
+    if known := _sentences.get(kind):
+        return known.replace("{object}", name or "an unknown name")
+    thing, _, verb = kind.rpartition(".")
+    if thing and verb in _VERBS:
+        text = f"{verb} {thing.replace('_', ' ')} {name}".rstrip()
+        fields = data.get("fields") if isinstance(data, dict) else None
+        return f"{text}: {', '.join(map(str, fields))}" if fields and isinstance(fields, list) else text
+    return f"{kind} {name}".rstrip()

@@ -1,0 +1,52 @@
+"""Named queries over the ledger. All times are the database's, so that hosts' clocks do not matter."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q, Value
+from django.db.models.functions import Greatest, Least, Now
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from arcweb.jobs.models import Job  # noqa: F401 - named in a string
+
+#: A running job whose heartbeat is older has lost its worker.
+STALE_AFTER = timedelta(seconds=settings.ARC_JOB_LOST_AFTER)
+#: A message is sent again after this long, then after ever longer waits: while the workers are merely
+#: busy, every queued job would otherwise pile up two messages a minute.
+RESEND_AFTER = timedelta(seconds=30)
+RESEND_AT_LEAST_EVERY = timedelta(minutes=5)
+
+
+class JobQuerySet(models.QuerySet["Job"]):
+    def active(self) -> Self:
+        return self.filter(state__in=["queued", "running"])
+
+    def claimed(self, job_id: UUID, claim: UUID | None) -> Self:
+        """The job if that claim still holds; every write of a runner goes through here."""
+        return self.filter(pk=job_id, state="running", claim=claim)
+
+    def ready(self) -> Self:
+        """Queued jobs whose time has come."""
+        return self.filter(Q(next_retry_at=None) | Q(next_retry_at__lte=Now()), state="queued")
+
+    def unsent(self) -> Self:
+        """Ready jobs whose message was never sent, or so long ago that it may be lost."""
+        waited: Any = models.ExpressionWrapper(F("sent_at") - F("queued_at"), models.DurationField())
+        patience = Least(Greatest(Value(RESEND_AFTER), waited), Value(RESEND_AT_LEAST_EVERY))
+        due: Any = models.ExpressionWrapper(Now() - patience, models.DateTimeField())
+        return self.ready().filter(Q(sent_at=None) | Q(sent_at__lt=due))
+
+    def stale(self) -> Self:
+        """Running jobs whose worker gave no sign of life for STALE_AFTER."""
+        oldest: Any = models.ExpressionWrapper(Now() - Value(STALE_AFTER), models.DateTimeField())
+        return self.filter(state="running", heartbeat_at__lt=oldest)
+
+    def light(self) -> Self:
+        """Without the documents that a list never shows."""
+        return self.defer("params", "result")

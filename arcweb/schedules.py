@@ -1,0 +1,25 @@
+"""The beat table. Every entry expires, so that a downtime leaves no pile of old messages behind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.schedules import crontab
+
+SCHEDULE: dict[str, dict[str, Any]] = {
+    "reconcile jobs": {
+        "task": "arcweb.jobs.tasks.reconcile",
+        "schedule": 10.0,
+        "options": {"expires": 10},
+    },
+    "embed what waits": {
+        "task": "memories.tasks.embed_pending",
+        "schedule": 5.0,
+        "options": {"expires": 5},
+    },
+    "make event partitions": {
+        "task": "arcweb.events.tasks.ensure_partitions",
+        "schedule": crontab(hour=3, minute=17),
+        "options": {"expires": 3600},
+    },
+}

@@ -1,0 +1,81 @@
+"""Connections to the two Redis roles, and what their failures mean in words."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from redis import Redis, exceptions
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+Role = Literal["cache", "state"]
+ROLES: tuple[Role, ...] = get_args(Role)
+CLIENT_NAME = "arcweb-admin"
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+VARIABLES = {"cache": "REDIS_URL", "state": "REDIS_STATE_URL"}
+
+
+def url(role: Role) -> str:
+    """redis-py's URL of the role, password included: never to be shown."""
+    return str(settings.REDIS_URL if role == "cache" else settings.REDIS_STATE_URL)
+
+
+def address(role: Role) -> str:
+    """Where the role's server is, fit for a person's eyes."""
+    return server_of(url(role))
+
+
+def server_of(url: str) -> str:
+    """The server behind redis-py's URL, its socket's path or host:port, without user and password."""
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return parts.path
+    host = parts.hostname or "localhost"
+    return f"{'localhost' if host in LOOPBACK else host}:{parts.port or 6379}"
+
+
+def client(role: Role, *, timeout: float | None = None, **options: Any) -> Redis:
+    """A client of that role, named arcweb-admin in CLIENT LIST. Close it, or use it in `with`.
+
+    timeout: seconds for connecting and for each answer; default ARC_REDIS_TIMEOUT. There is no retry, so
+    that a server which is away costs one timeout. options: passed to redis-py. Nothing connects before
+    the first command, which raises redis.exceptions.RedisError.
+    """
+    seconds = settings.ARC_REDIS_TIMEOUT if timeout is None else timeout
+    return Redis.from_url(
+        url(role),
+        **{
+            "client_name": CLIENT_NAME,
+            "socket_connect_timeout": seconds,
+            "socket_timeout": seconds,
+            "retry": Retry(NoBackoff(), 0),
+            **options,
+        },
+    )
+
+
+def explain(role: Role, error: exceptions.RedisError) -> str:
+    """A sentence that says what is wrong with that role's server and how to mend it, without any secret."""
+    who = f"Redis ({role} role at {address(role)})"
+    if isinstance(error, exceptions.AuthenticationError):
+        return (
+            f"{who} refuses the login ({error}): {VARIABLES[role]} must hold the server's user and password."
+        )
+    if isinstance(error, exceptions.BusyLoadingError):
+        return f"{who} is loading its data from disk and will answer when that is done."
+    if isinstance(error, exceptions.NoPermissionError):
+        return f"{who} forbids this by its ACL ({error}); allow it for the user in {VARIABLES[role]}."
+    if isinstance(error, exceptions.TimeoutError):
+        return (
+            f"{who} did not answer in time: it is frozen, overloaded or behind a firewall that drops packets."
+        )
+    if isinstance(error, exceptions.ConnectionError):
+        mend = (
+            "`make run` or `manage.py embedded start` starts it"
+            if settings.ARC_EMBEDDED
+            else f"start it, or correct {VARIABLES[role]}"
+        )
+        return f"{who} cannot be reached ({error}); {mend}."
+    return f"{who} answered with an error: {error}"

@@ -1,0 +1,49 @@
+"""The spellings of a Redis address: what Celery gets, and what people see."""
+
+from __future__ import annotations
+
+import pytest
+from django.conf import settings
+from kombu import Connection
+from redis import Redis
+
+from arcweb.redis_urls import broker_url, without_password
+
+
+@pytest.mark.parametrize("url", ["redis://:pw@host:6379/3", "rediss://user:pw@host/0", "redis://host"])
+def test_celery_takes_network_addresses_as_they_are(url: str) -> None:
+    assert broker_url(url) == url
+
+
+@pytest.mark.parametrize("database", [0, 9])
+def test_celery_and_redis_py_reach_the_same_database_behind_a_socket(database: int) -> None:
+    url = settings.ARC_LAYOUT.redis_url("state").removesuffix("db=0") + f"db={database}"
+    with Redis.from_url(url) as direct, Connection(broker_url(url)) as broker:
+        broker.default_channel.client.set("arcweb:test:broker-url", database)
+        try:
+            assert direct.get("arcweb:test:broker-url") == str(database).encode()
+        finally:
+            direct.delete("arcweb:test:broker-url")
+
+
+def test_a_socket_without_database_means_database_0() -> None:
+    assert broker_url("unix://:pw@/run/a.sock") == "redis+socket://:pw@/run/a.sock?virtual_host=0"
+
+
+def test_options_of_a_socket_address_are_kept() -> None:
+    converted = broker_url("unix:///run/a.sock?db=1&timeout=2")
+    assert converted.endswith("/run/a.sock?timeout=2&virtual_host=1")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://:pw@host:6379/3", "redis://***@host:6379/3"),
+        ("redis://user:p%40w@host/3", "redis://***@host/3"),
+        ("redis://:p@w@host/3", "redis://***@host/3"),
+        ("unix://:pw@/run/a.sock?db=3", "unix://***@/run/a.sock?db=3"),
+        ("redis://host:6379/3", "redis://host:6379/3"),
+    ],
+)
+def test_the_password_is_not_shown(url: str, shown: str) -> None:
+    assert without_password(url) == shown

@@ -1,0 +1,107 @@
+"""Paths, permissions and secrets of a data folder."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from arcweb.embedded.errors import EmbeddedError
+from arcweb.embedded.files import make_folder, prepare_data_folder, write_private
+from arcweb.embedded.layout import LONGEST_SOCKET_FOLDER, SECRETS, Layout
+from arcweb.embedded.server_user import ServerUser, server_user
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Short, and open to all, as /tmp/pytest-of-… is not."""
+    with tempfile.TemporaryDirectory(prefix="arcweb-l-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_secrets_are_private_distinct_and_kept(folder: Path) -> None:
+    layout = Layout(folder / "var")
+    prepare_data_folder(layout)
+    first = {name: layout.read_secret(name) for name in SECRETS}
+    assert len(set(first.values())) == len(SECRETS)
+    assert all(len(value) >= 48 for value in first.values())
+    assert {mode(path) for path in layout.secrets_dir.iterdir()} == {0o600}
+    assert mode(layout.secrets_dir) == mode(layout.log_dir) == 0o700
+    prepare_data_folder(layout)
+    assert {name: layout.read_secret(name) for name in SECRETS} == first
+
+
+def test_a_narrow_umask_does_not_close_the_way_to_the_servers(folder: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        prepare_data_folder(Layout(folder / "new" / "var"))
+    finally:
+        os.umask(before)
+    assert mode(folder / "new") == mode(folder / "new" / "var" / "run") == 0o711
+
+
+def test_write_private_replaces_a_link_instead_of_following_it(folder: Path) -> None:
+    (folder / "target").write_text("untouched")
+    (folder / "link").symlink_to(folder / "target")
+    write_private(folder / "link", "secret")
+    assert (folder / "target").read_text() == "untouched"
+    assert mode(folder / "link") == 0o600
+    assert not (folder / "link").is_symlink()
+
+
+def test_sockets_lie_in_the_data_folder_when_its_path_is_short_and_plain(folder: Path) -> None:
+    layout = Layout(folder / "var")
+    assert layout.socket_dir == folder / "var" / "run" / "sockets"
+
+
+@pytest.mark.parametrize("name", ["with space", "quo'te", "ünïcode", "x" * LONGEST_SOCKET_FOLDER])
+def test_else_they_lie_in_the_temporary_folder(folder: Path, name: str) -> None:
+    one, other = Layout(folder / name), Layout(folder / name / "clone")
+    assert one.socket_dir.parent == Path(tempfile.gettempdir())
+    assert one.socket_dir != other.socket_dir
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root starts servers as another account")
+def test_as_root_a_folder_that_others_cannot_reach_has_its_sockets_elsewhere(folder: Path) -> None:
+    private = folder / "private"
+    private.mkdir(mode=0o700)
+    layout = Layout(private / "var")
+    before = layout.socket_dir
+    prepare_data_folder(layout)
+    assert before == layout.socket_dir, "the answer must not change by starting"
+    assert before.parent == Path(tempfile.gettempdir())
+
+
+def test_a_socket_folder_that_is_a_link_is_refused(folder: Path) -> None:
+    (folder / "elsewhere").mkdir()
+    (folder / "sockets").symlink_to(folder / "elsewhere")
+    me = ServerUser("me", os.getuid(), os.getgid())
+    with pytest.raises(EmbeddedError, match="must be a folder that belongs to me"):
+        make_folder(folder / "sockets", mode=0o700, owner=me)
+
+
+def test_servers_never_run_as_root(folder: Path) -> None:
+    user = server_user("", folder / "postgres")
+    assert user.uid != 0
+    assert user.switches == (os.getuid() == 0)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root chooses an account")
+def test_the_owner_of_existing_data_is_kept_and_another_wish_is_refused(folder: Path) -> None:
+    data = folder / "postgres"
+    data.mkdir()
+    os.chown(data, 65534, 65534)
+    assert server_user("", data).uid == 65534
+    with pytest.raises(EmbeddedError, match="belongs to"):
+        server_user("daemon", data)
+    with pytest.raises(EmbeddedError, match="no ordinary account no-such-account"):
+        server_user("no-such-account", folder / "none")

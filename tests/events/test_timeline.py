@@ -1,0 +1,150 @@
+"""The events page."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from html import unescape
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.urls import reverse
+
+from arcweb.events import Actor, record
+from arcweb.events.admin_views import PAGE_SIZE
+from arcweb.events.models import Event, EventDetail
+from arcweb.events.querysets import Cursor
+
+pytestmark = pytest.mark.django_db
+URL = "/events/"
+ADA = Actor("user", "41", "Ada Lovelace", "203.0.113.9")
+
+
+@pytest.fixture
+def reader(client: Client) -> Client:
+    user = User.objects.create_user("reader", is_staff=True)
+    user.user_permissions.add(Permission.objects.get(codename="view_event"))
+    client.force_login(user)
+    return client
+
+
+def shown(client: Client, **query: str) -> list[str]:
+    page = client.get(URL, query)
+    assert page.status_code == 200
+    return [unescape(kind) for kind in re.findall(r"<td>(t\.[^<]*)</td>", page.content.decode())]
+
+
+def test_it_needs_its_permission_and_is_listed_for_those_who_have_it(client: Client) -> None:
+    assert reverse("admin:events") == URL
+    assert client.get(URL).status_code == 302
+    stranger = User.objects.create_user("stranger", is_staff=True)
+    client.force_login(stranger)
+    assert client.get(URL).status_code == 403
+    assert f'href="{URL}"' not in client.get("/").content.decode()
+    stranger.user_permissions.add(Permission.objects.get(codename="view_event"))
+    assert f'href="{URL}"' in client.get("/").content.decode()
+    assert client.post(URL).status_code == 405
+
+
+def test_each_filter_narrows_the_list(reader: Client) -> None:
+    key = str(uuid.uuid4())
+    record("t.one", actor=ADA, object_type="agents.agent", object_id=key, label="Scout")
+    record("t.two", actor=Actor("service", "billing"), object_type="auth.user", object_id="9", label="Grace")
+    assert shown(reader, kind="t.") == ["t.two", "t.one"]
+    assert shown(reader, kind="t.o") == ["t.one"]
+    assert shown(reader, actor="41") == ["t.one"]
+    assert shown(reader, actor="ada") == ["t.one"]
+    assert shown(reader, actor="billing") == ["t.two"]
+    assert shown(reader, actor="nobody") == []
+    assert shown(reader, object=key) == ["t.one"]
+    assert shown(reader, object="auth.user/9") == ["t.two"]
+    assert shown(reader, object="gra") == ["t.two"]
+    assert shown(reader, object="%") == []
+    today = Event.objects.latest("occurred_at").occurred_at.date().isoformat()
+    assert shown(reader, kind="t.", first=today, last=today) == ["t.two", "t.one"]
+    assert shown(reader, kind="t.", last="2001-01-01") == []
+
+
+def test_a_line_is_a_sentence_with_actor_and_link(reader: Client) -> None:
+    user = User.objects.create_user("grace")
+    record("user.changed", obj=user, actor=ADA, data={"fields": ["email", "name"]})
+    record("user.deleted", obj=user, actor=ADA)
+    record("odd.kind", actor=Actor("user", ""), label="<script>alert(1)</script>")
+    page = reader.get(URL).content.decode()
+    assert f'<a href="/auth/user/{user.pk}/change/">changed user grace: email, name</a>' in page
+    assert "deleted user grace" in page
+    assert page.count(f"/auth/user/{user.pk}/change/") == 1  # what is deleted has no page
+    assert "Ada Lovelace" in page
+    assert "somebody not logged in" in page
+    assert "<script>alert" not in page
+
+
+def test_erased_details_leave_a_readable_line(reader: Client) -> None:
+    record("user.changed", actor=ADA, object_type="auth.user", object_id="5", label="grace")
+    EventDetail.objects.all().delete()
+    page = reader.get(URL).content.decode()
+    assert "changed user 5" in page
+    assert "user 41" in page
+
+
+def test_pages_turn_both_ways_without_gap_or_repeat(reader: Client) -> None:
+    for number in range(2 * PAGE_SIZE + 7):
+        record(f"t.{number:03}", actor=ADA)
+    everything = [f"t.{number:03}" for number in reversed(range(2 * PAGE_SIZE + 7))]
+
+    def follow(url: str, name: str) -> tuple[list[str], str | None]:
+        page = reader.get(url).content.decode()
+        link = re.search(rf'rel="{name}" href="([^"]*)"', page)
+        return re.findall(r"<td>(t\.[^<]*)</td>", page), URL + unescape(link[1]) if link else None
+
+    down: list[str] = []
+    url: str | None = f"{URL}?kind=t."
+    last = ""
+    while url:
+        last = url
+        lines, url = follow(url, "next")
+        down += lines
+    assert down == everything
+    up: list[str] = []
+    url = last
+    while url:
+        lines, url = follow(url, "prev")
+        up = lines + up
+    assert up == everything
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"older": "x"},
+        {"older": "2026-01-01T00:00:00~1"},
+        {"newer": f"2026-01-01T00:00:00+00:00~{2**63}"},
+        {"older": "2026-01-01T00:00:00+00:00~²"},
+        {"first": "soon", "last": "2026-02-31", "kind": "a" * 101, "actor": "\x00", "object": "\ud800"},
+        {"first": "0001-01-01", "last": "9999-12-31"},
+        {"object": "/"},
+    ],
+)
+def test_bad_input_is_answered(reader: Client, query: dict[str, str]) -> None:
+    assert (
+        reader.get(
+            URL, {key: value.encode("utf-8", "surrogatepass") for key, value in query.items()}
+        ).status_code
+        == 200
+    )
+
+
+def test_a_cursor_survives_the_round_trip() -> None:
+    record("t.one")
+    cursor = Cursor(*Event.objects.get().pk)
+    assert Cursor.parse(str(cursor)) == cursor
+
+
+def test_queries_do_not_grow_with_the_rows(reader: Client, django_assert_num_queries: object) -> None:
+    for rows in (10, 300):
+        for number in range(rows):
+            record(f"t.{number}", actor=ADA, object_type="auth.user", object_id=str(number), label="x")
+        # user, permissions (own, group), exact actor?, events, details
+        with django_assert_num_queries(6):  # type: ignore[operator]
+            reader.get(URL, {"kind": "t.", "actor": "ada"})
