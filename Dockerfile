@@ -20,8 +20,7 @@ COPY cache_admin cache_admin
 COPY templates templates
 # The handbook: the demo's agent reads it.
 COPY docs docs
-# whitenoise looks here as well as in the packages.
-RUN mkdir staticfiles && python -m compileall -q .
+RUN python -m compileall -q .
 USER 10001:10001
 EXPOSE 8000
 CMD ["gunicorn", "arcweb.wsgi", "--bind=0.0.0.0:8000", "--worker-class=gthread", "--workers=1", "--worker-tmp-dir=/dev/shm", "--no-control-socket", "--access-logfile=-"]

@@ -15,7 +15,8 @@ def broker_url(url: str) -> str:
         return url
     query = dict(parse_qsl(parts.query))
     query["virtual_host"] = query.pop("db", "0")
-    return urlunsplit(("redis+socket", parts.netloc, parts.path, urlencode(query), ""))
+    # Not urlunsplit: it drops the // when there is no password before the path.
+    return f"redis+socket://{parts.netloc}{parts.path}?{urlencode(query)}"
 
 
 def without_password(url: str) -> str:

@@ -46,11 +46,11 @@ def _ingest(request: HttpRequest, form: IngestForm) -> HttpResponse | None:
     for upload in good:
         stored = ingest.store(form.cleaned_data["agent"], upload)
         if stored.created:
-            messages.success(request, f"{upload.name} is stored and waits to be embedded.")
+            messages.success(request, f"{upload.name!r} is stored and waits to be embedded.")
         else:
             messages.warning(
                 request,
-                f"{upload.name} holds the same text as {stored.document.name}, which this agent has already; "
+                f"{upload.name!r} holds the same text as {stored.document.name!r}, which this agent has already; "
                 "it was not stored again.",
             )
         if stored.job:

@@ -7,7 +7,7 @@ refuse TRUNCATE by trigger, which their owner may switch off for the moment.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.apps import apps
@@ -42,7 +42,7 @@ def install() -> None:
             names = [*names, *(table for table in qualified_tables(self.connection) if table not in names)]
         return names
 
-    def execute_sql_flush(self: Any, sql_list: list[str]) -> None:
+    def execute_sql_flush(self: Any, sql_list: Iterable[str]) -> None:
         with transaction.atomic(using=self.connection.alias), self.connection.cursor() as cursor:
             cursor.execute(TRUNCATE_TRIGGERS.replace("{action}", "DISABLE"))
             disable = [statement for (statement,) in cursor.fetchall()]
@@ -52,5 +52,5 @@ def install() -> None:
             for statement in disable:
                 cursor.execute(statement.replace(" DISABLE TRIGGER ", " ENABLE TRIGGER ", 1))
 
-    DatabaseIntrospection.django_table_names = django_table_names
-    DatabaseOperations.execute_sql_flush = execute_sql_flush
+    DatabaseIntrospection.django_table_names = django_table_names  # type: ignore[method-assign]
+    DatabaseOperations.execute_sql_flush = execute_sql_flush  # type: ignore[method-assign]

@@ -151,6 +151,9 @@ def test_a_killed_and_a_frozen_redis(
             started = time.monotonic()
             assert logged_in(login)
             assert time.monotonic() - started < 1
+            again = time.monotonic()
+            SessionStore(login.session.session_key).load()
+            assert time.monotonic() - again < 0.3, "a second read within the pause pays no second timeout"
             if undo:
                 server.send_signal(undo)
                 time.sleep(sessions.PAUSE)

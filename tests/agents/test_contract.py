@@ -26,7 +26,8 @@ def test_a_service_registers_an_agent_and_stores_memories() -> None:
     sql("INSERT INTO agents.agents (name, type) VALUES ('b', 'assistant')")
     query = "[" + ",".join(str((n * 7919 % 101) / 101 - 0.5) for n in range(1536)) + "]"
     sql(
-        "INSERT INTO agents.memories (agent_id, content, embedding) VALUES (%s, 'Some text content', %s::vector)",
+        "INSERT INTO agents.memories (agent_id, content, embedding) "
+        "VALUES (%s, 'Some text content', %s::vector)",
         agent,
         query,
     )

@@ -245,6 +245,24 @@ def test_whoever_lost_the_claim_changes_nothing_more(job: Callable[..., Job]) ->
     assert (queued.message, queued.result) == ("of the new holder", None)
 
 
+def test_a_handler_that_reports_nothing_learns_of_a_lost_claim_before_the_next_heartbeat(
+    job: Callable[..., Job],
+) -> None:
+    told: list[float] = []
+
+    def dig(context: JobContext) -> None:
+        context.wait(2)  # what was to be written is written
+        Job.objects.filter(pk=context.id).update(claim=uuid.uuid4())
+        started = time.monotonic()
+        try:
+            context.wait(10)
+        finally:
+            told.append(time.monotonic() - started)
+
+    ran(job(dig))
+    assert told[0] < 2.5
+
+
 @pytest.mark.parametrize(
     "error", [JobFailed("x"), RetryLater(1, "x"), JobCancelled("x"), KeyboardInterrupt()]
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 import pytest
@@ -22,6 +21,7 @@ from tests.memories.conftest import EmbeddingServer
 pytestmark = pytest.mark.django_db
 SEARCH = reverse("admin:memories_search")
 INGEST = reverse("admin:memories_ingest")
+NOBODY = "00000000-0000-4000-8000-000000000001"
 
 
 @pytest.fixture
@@ -84,13 +84,13 @@ def test_bad_json_is_told_and_what_was_typed_is_kept(admin_page: Client, config:
         reverse("admin:memories_memory_changelist") + "?p=99999999999",
         reverse("admin:memories_memory_changelist") + "?o=nonsense",
         reverse("admin:memories_memory_change", args=["nonsense"]),
-        reverse("admin:memories_memory_change", args=[uuid.uuid4()]),
-        reverse("admin:agents_agent_delete", args=[uuid.uuid4()]),
+        reverse("admin:memories_memory_change", args=[NOBODY]),
+        reverse("admin:agents_agent_delete", args=[NOBODY]),
         reverse("admin:memories_document_change", args=["%00"]),
         SEARCH + "?q=",
         SEARCH + "?q=%00",
         SEARCH + "?q=a&agent=nonsense",
-        SEARCH + "?q=a&agent=" + str(uuid.uuid4()),
+        SEARCH + "?q=a&agent=" + NOBODY,
         SEARCH + "?q=a&k=nonsense",
         SEARCH + "?q=a&k=-1",
         SEARCH + "?q=a&k=99999999999999999999",
@@ -100,7 +100,7 @@ def test_bad_json_is_told_and_what_was_typed_is_kept(admin_page: Client, config:
         SEARCH + "?q=a&mode=nonsense",
         SEARCH + "?q=" + "x" * 9000,
         INGEST + "?job=nonsense&agent=nonsense",
-        INGEST + "?agent=" + str(uuid.uuid4()),
+        INGEST + "?agent=" + NOBODY,
     ],
 )
 def test_a_bad_address_is_never_a_500(admin_page: Client, address: str) -> None:
