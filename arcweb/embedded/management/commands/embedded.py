@@ -1,8 +1,9 @@
-"""manage.py embedded start|stop|status|psql: the embedded PostgreSQL and Valkey alone."""
+"""manage.py embedded start|stop|status|psql|exec: the embedded PostgreSQL and Valkey alone."""
 
 from __future__ import annotations
 
 import json
+import os
 from argparse import REMAINDER
 from dataclasses import asdict
 from typing import Any
@@ -11,6 +12,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from arcweb.embedded.binaries import installed
 from arcweb.embedded.errors import EmbeddedError
 from arcweb.embedded.options import stack_from_settings
 from arcweb.embedded.run_lock import holder
@@ -24,7 +26,7 @@ IN_WORDS = {
 
 
 class Command(BaseCommand):
-    help = "Starts, stops or shows the embedded servers; psql opens PostgreSQL with its own client."
+    help = "Starts, stops or shows the embedded servers, and runs PostgreSQL's own programs on them."
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -35,6 +37,9 @@ class Command(BaseCommand):
         status.add_argument("--json", action="store_true", help="one JSON list of servers")
         psql = actions.add_parser("psql", help="psql of the embedded stack, as the application's role")
         psql.add_argument("arguments", nargs=REMAINDER, help="-- and arguments of psql")
+        program = actions.add_parser("exec", help="pg_dump, pg_restore, createdb… as the application's role")
+        program.add_argument("program", help="its name, such as pg_dump")
+        program.add_argument("arguments", nargs=REMAINDER, help="its arguments")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.ARC_EMBEDDED:
@@ -73,6 +78,23 @@ class Command(BaseCommand):
                 self.stdout.write(f"{server.name} {IN_WORDS[server.state]}{pid}. Log: {server.log}")
         if not all(server.ready for server in status):
             raise SystemExit(1)
+
+    def _exec(self, options: dict[str, Any]) -> None:
+        program = installed().postgres / options["program"]
+        if program.name != options["program"] or not os.access(program, os.X_OK):
+            raise CommandError(f"There is no program {options['program']!r} here; try pg_dump or pg_restore.")
+        connection = settings.DATABASES["default"]
+        # libpq reads these; a password among the arguments would be seen by everybody on the machine.
+        env = {
+            "PGHOST": connection["HOST"],
+            "PGPORT": connection["PORT"],
+            "PGUSER": connection["USER"],
+            "PGPASSWORD": connection["PASSWORD"],
+            "PGDATABASE": connection["NAME"],
+        }
+        arguments = [argument for argument in options["arguments"][:1] if argument != "--"]
+        arguments += options["arguments"][1:]
+        os.execve(program, [str(program), *arguments], {**os.environ, **env})  # noqa: S606
 
     def _psql(self, options: dict[str, Any]) -> None:
         arguments = [argument for argument in options["arguments"][:1] if argument != "--"]
