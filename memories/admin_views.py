@@ -50,8 +50,8 @@ def _ingest(request: HttpRequest, form: IngestForm) -> HttpResponse | None:
         else:
             messages.warning(
                 request,
-                f"{upload.name!r} holds the same text as {stored.document.name!r}, which this agent has already; "
-                "it was not stored again.",
+                f"{upload.name!r} holds the same text as {stored.document.name!r}, "
+                "which this agent has already; it was not stored again.",
             )
         if stored.job:
             query.appendlist("job", str(stored.job.pk))
