@@ -23,4 +23,4 @@ COPY docs docs
 RUN python -m compileall -q .
 USER 10001:10001
 EXPOSE 8000
-CMD ["gunicorn", "arcweb.wsgi", "--bind=0.0.0.0:8000", "--worker-class=gthread", "--workers=1", "--worker-tmp-dir=/dev/shm", "--no-control-socket", "--access-logfile=-"]
+CMD ["gunicorn", "arcweb.wsgi", "--bind=0.0.0.0:8000", "--worker-class=gthread", "--workers=1", "--worker-tmp-dir=/dev/shm", "--no-control-socket", "--limit-request-line=8190", "--access-logfile=-"]

@@ -37,7 +37,7 @@ bench: bootstrap-test ## measure storage and search on this machine (ARGS are it
 	@$(VENV) -m tests.bench $(ARGS)
 
 up-stack: ## the whole system in containers
-	@[ -f .env ] || { echo "There is no .env yet: cp .env.example .env, then make generate-secrets and paste its lines into it."; exit 1; }
+	@[ -f .env ] || { echo "There is no .env yet: install -m 600 .env.example .env && make generate-secrets >> .env"; exit 1; }
 	@$(COMPOSE) up -d --wait
 
 health-postgres: bootstrap ## is PostgreSQL well? exit code 0 or 1
@@ -56,7 +56,7 @@ migrate-postgres: bootstrap ## bring the configured database to this version's s
 	@$(VENV) manage.py migrate --noinput
 
 generate-secrets: bootstrap ## print new secrets as lines for .env
-	@$(VENV) manage.py generate_secrets
+	@$(VENV) -I arcweb/management/commands/generate_secrets.py
 
 bootstrap:
 	@$(PYTHON) -I arcweb/bootstrap.py

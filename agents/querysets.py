@@ -14,7 +14,3 @@ class AgentQuerySet(models.QuerySet["Agent"]):
     def named(self, name: str) -> AgentQuerySet:
         """Agents of exactly that name; names are not unique, so there may be several."""
         return self.filter(name=name).order_by("created_at", "id")
-
-    def types(self) -> list[str]:
-        """The types in use, sorted. One index-only walk, however many agents there are."""
-        return list(self.order_by("type").values_list("type", flat=True).distinct())

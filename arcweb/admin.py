@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.paginator import Paginator
 from django.db import models
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.functional import cached_property
 
 from arcweb.registry import dependents_of
@@ -15,7 +15,7 @@ from arcweb.registry import dependents_of
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
 else:
-    _ModelAdmin = object
+    _ModelAdmin = admin.ModelAdmin  # subscriptable for type checkers only
 
 #: Rows up to which a list is counted; beyond it the page says "more than".
 MOST_COUNTED = 10_000
@@ -28,8 +28,14 @@ class CappedPaginator(Paginator):
     def count(self) -> int:
         rows = self.object_list
         if isinstance(rows, models.QuerySet):
-            return rows.order_by()[:MOST_COUNTED].count()
+            return min(MOST_COUNTED, rows.order_by()[: MOST_COUNTED + 1].count())
         return len(rows)
+
+    @cached_property
+    def capped(self) -> bool:
+        """Whether there are more rows than were counted."""
+        rows = self.object_list
+        return isinstance(rows, models.QuerySet) and rows.order_by()[MOST_COUNTED:].exists()
 
 
 class LargeTable(_ModelAdmin):
@@ -38,6 +44,24 @@ class LargeTable(_ModelAdmin):
     show_full_result_count = False
     paginator = CappedPaginator
     list_per_page = 50
+    #: Filters that other pages link to.
+    linked_lookups: tuple[str, ...] = ()
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        """The filters that the page offers, and no other way to search: regex, year… of any field."""
+        known = {f"{name}__{kind}" for name in self.list_filter for kind in ("exact", "isnull")}
+        return lookup in known or lookup in self.linked_lookups
+
+    def response_action(self, request: HttpRequest, queryset: Any, *args: Any) -> HttpResponse | None:
+        if request.POST.get("select_across") == "1" and CappedPaginator(queryset, self.list_per_page).capped:
+            self.message_user(
+                request,
+                f"More than {MOST_COUNTED} rows are selected, and nothing was done: the page does not know "
+                "how many. Filter until fewer are left.",
+                messages.ERROR,
+            )
+            return None
+        return super().response_action(request, queryset, *args)
 
 
 class CountedDeletion(_ModelAdmin):

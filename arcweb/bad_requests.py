@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from django.conf import settings
-from django.core.exceptions import BadRequest, RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import (
+    BadRequest,
+    RequestDataTooBig,
+    TooManyFieldsSent,
+    TooManyFilesSent,
+    ValidationError,
+)
+from django.db import DataError
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 
+logger = logging.getLogger(__name__)
 
-class RefuseZeroBytes:
-    """Refuses addresses that hold a zero byte: PostgreSQL cannot compare with one, whatever it is for."""
+
+class RefuseBadValues:
+    """Refuses what would end in PostgreSQL's refusal, and zero bytes in addresses before they get there."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -19,9 +29,20 @@ class RefuseZeroBytes:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         return self.get_response(request)
 
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """Values that no form has judged (ids in hidden fields and addresses) and PostgreSQL refuses."""
+        if not isinstance(exception, DataError | ValidationError | OverflowError):
+            return None
+        logger.warning("A value was refused at %s", request.path, exc_info=exception)
+        return bad_request(request, BadRequest("The address or the form holds a value that cannot be right."))
+
     def process_view(self, request: HttpRequest, *args: object) -> None:
-        if "\x00" in request.path or any("\x00" in v for _, values in request.GET.lists() for v in values):
+        if "\x00" in request.path or holds_zero_byte(request.GET):
             raise BadRequest("The address holds a zero byte (%00); remove it.")
+
+
+def holds_zero_byte(values: QueryDict) -> bool:
+    return any("\x00" in value for _, several in values.lists() for value in several)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -21,6 +21,11 @@ PYTHON = VENV / "bin" / "python"
 LOCKS = {"run": ROOT / "requirements.lock", "test": ROOT / "requirements-test.lock"}
 
 
+def tell(message: str) -> None:
+    """To stderr: `make generate-secrets >> .env` must get secrets alone."""
+    print(message, file=sys.stderr, flush=True)
+
+
 def digest(kind: str) -> str:
     """What a finished installation of that kind ("run" or "test") is recognised by."""
     return hashlib.sha256(LOCKS[kind].read_bytes()).hexdigest()
@@ -54,7 +59,7 @@ def make_environment() -> None:
         import venv
     except ImportError:
         sys.exit("Python's venv module is incomplete here. Install it with: apt install python3-venv")
-    print("Making .venv", flush=True)
+    tell("Making .venv")
     venv.create(VENV, clear=True, with_pip=True, symlinks=True)
 
 
@@ -63,10 +68,10 @@ def install(kind: str) -> None:
     if not works():
         make_environment()
     lock = LOCKS[kind]
-    print(f"Installing {lock.name} into .venv; the first time takes a minute or two", flush=True)
+    tell(f"Installing {lock.name} into .venv; the first time takes a minute or two")
     pip = [str(PYTHON), "-I", "-m", "pip", "--disable-pip-version-check", "--no-input"]
     command = [*pip, "install", "--quiet", "--require-hashes", "-r", str(lock)]
-    code = subprocess.run(command, cwd=ROOT, check=False).returncode
+    code = subprocess.run(command, cwd=ROOT, stdout=sys.stderr, check=False).returncode
     if code != 0:
         sys.exit(
             f"The packages could not be installed (pip ended with {code}; its messages are above). "

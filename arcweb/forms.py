@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 
 #: Bytes of text; a larger configuration or metadata object is somebody's mistake.
 LONGEST_JSON = 256 * 1024
+LONGEST_NUMBER = 1000
 
 
 def parse_json_object(text: str) -> dict[str, Any]:
@@ -23,10 +24,15 @@ def parse_json_object(text: str) -> dict[str, Any]:
     def refuse(name: str) -> None:
         raise ValueError(f"{name} is not JSON; use null or a number.")
 
+    def whole_number(digits: str) -> int:
+        if len(digits) > LONGEST_NUMBER:
+            raise ValueError(f"The JSON holds a number of more than {LONGEST_NUMBER} digits.")
+        return int(digits)
+
     try:
-        value = json.loads(text, parse_constant=refuse)
+        value = json.loads(text, parse_constant=refuse, parse_int=whole_number)
         # PostgreSQL's jsonb takes neither; ensure_ascii=False would raise on the second only when encoded.
-        plain = json.dumps(value, ensure_ascii=False)
+        plain = json.dumps(value, ensure_ascii=False, allow_nan=False)
         plain.encode()
     except json.JSONDecodeError as error:
         raise ValueError(
@@ -36,6 +42,10 @@ def parse_json_object(text: str) -> dict[str, Any]:
         raise ValueError("The JSON is nested too deeply.") from error
     except UnicodeEncodeError as error:
         raise ValueError("The JSON holds half characters (\\ud800 to \\udfff alone).") from error
+    except ValueError as error:
+        if "Out of range float" in str(error):
+            raise ValueError("The JSON holds a number that is too large.") from error
+        raise
     if "\\u0000" in plain:
         raise ValueError("The JSON holds a zero character (\\u0000), which PostgreSQL cannot store.")
     if not isinstance(value, dict):

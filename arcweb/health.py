@@ -53,7 +53,7 @@ def check_redis(role: Role) -> HealthResult:
 
 
 def check_celery() -> HealthResult:
-    """A worker answers through the broker. Facts: their names, and the tasks that wait in the queue."""
+    """Every queue has a worker that answers. Facts: workers; for each queue its workers and waiting tasks."""
     # Loaded before the clock runs: imports are no fault of the broker's.
     with celery_app.connection_for_write() as connection:
         _ = connection.transport
@@ -273,27 +273,59 @@ def _probe_celery() -> HealthResult:
         )
     try:
         with celery_app.connection_for_write() as connection:
-            replies = celery_app.control.ping(timeout=PING_SECONDS, connection=connection)
+            replies = celery_app.control.broadcast(
+                "active_queues", reply=True, timeout=PING_SECONDS, connection=connection
+            )
             # Not passive: Kombu looks for the queue without its key prefix and would find none. On Redis
             # a declaration writes nothing.
-            declared = connection.default_channel.queue_declare(celery_app.conf.task_default_queue)
+            waiting = {
+                name: connection.default_channel.queue_declare(name).message_count
+                for name in settings.CELERY_TASK_QUEUES
+            }
     except (BrokerError, RedisError) as error:
         return HealthResult(
             "celery", ok=False, sentence=f"The broker (Redis, state role) failed Celery: {error}"
         )
-    workers = sorted({name for reply in replies for name in reply})
-    facts = {"workers": workers, "waiting": declared.message_count}
-    queued = f"{facts['waiting']} {'task waits' if facts['waiting'] == 1 else 'tasks wait'} in the queue"
+    serving = {name: queues for reply in replies or () for name, queues in reply.items()}
+    return _told_by_workers(serving, waiting)
+
+
+def _told_by_workers(serving: dict[str, Any], waiting: dict[str, int]) -> HealthResult:
+    """serving: what each worker answered: its queues as Celery describes them. waiting: tasks by queue."""
+    workers = sorted(serving)
+    queues = {
+        queue: {
+            "workers": [name for name in workers if queue in _queue_names(serving[name])],
+            "waiting": count,
+        }
+        for queue, count in waiting.items()
+    }
+    facts = {"workers": workers, "queues": queues}
+    queued = f"waiting tasks: {', '.join(f'{count} in {queue}' for queue, count in waiting.items())}"
     if not workers:
         return HealthResult(
             "celery",
             ok=False,
-            sentence=f"No Celery worker answered within {PING_SECONDS:g} s; {queued}. `make run` runs one; "
+            sentence=f"No Celery worker answered within {PING_SECONDS:g} s; {queued}. `make run` runs them; "
             "by hand it is `celery -A arcweb worker`. If one runs, its log says what keeps it.",
             facts=facts,
         )
     found = "1 Celery worker answers" if len(workers) == 1 else f"{len(workers)} Celery workers answer"
-    return HealthResult("celery", ok=True, sentence=f"{found} ({', '.join(workers)}); {queued}.", facts=facts)
+    found += f" ({', '.join(workers)})"
+    if idle := [queue for queue, fact in queues.items() if not fact["workers"]]:
+        return HealthResult(
+            "celery",
+            ok=False,
+            sentence=f"{found}, but none serves the queue {' or '.join(idle)}; {queued}. `make run` "
+            f"runs one; by hand it is `celery -A arcweb worker --queues {','.join(idle)}`.",
+            facts=facts,
+        )
+    return HealthResult("celery", ok=True, sentence=f"{found}; {queued}.", facts=facts)
+
+
+def _queue_names(queues: Any) -> set[str]:
+    """The names in a worker's answer; none when it answered with an error instead of a list."""
+    return {queue["name"] for queue in queues} if isinstance(queues, list) else set()
 
 
 def _ping_broker() -> str | None:

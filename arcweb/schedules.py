@@ -17,6 +17,11 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": 5.0,
         "options": {"expires": 5},
     },
+    "forget old jobs": {
+        "task": "arcweb.jobs.tasks.forget_old_jobs",
+        "schedule": crontab(hour=3, minute=37),
+        "options": {"expires": 3600},
+    },
     "make event partitions": {
         "task": "arcweb.events.tasks.ensure_partitions",
         "schedule": crontab(hour=3, minute=17),

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 import django_stubs_ext
+from django.core.exceptions import ImproperlyConfigured
 
 from arcweb.embedded.layout import Layout
 from arcweb.environment import Environment
@@ -30,6 +31,8 @@ POSTGRES_HOST = env.text("POSTGRES_HOST")
 ARC_EMBEDDED = not POSTGRES_HOST
 ARC_DATA_DIR = Path(os.path.abspath(BASE_DIR / Path(env.text("ARC_DATA_DIR", "var")).expanduser()))  # noqa: PTH100 - resolve() would follow links
 ARC_LAYOUT = Layout(ARC_DATA_DIR)
+if ARC_EMBEDDED and (trouble := ARC_LAYOUT.strange_sockets()):
+    raise ImproperlyConfigured(trouble)
 ARC_PORT = env.integer("ARC_PORT", 8000, low=1, high=65535)
 ARC_BIND = env.text("ARC_BIND", "127.0.0.1")
 #: As root, the account that PostgreSQL and Valkey run as; empty: `postgres` if there is one, else `nobody`.
@@ -99,7 +102,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
-    "arcweb.bad_requests.RefuseZeroBytes",
+    "arcweb.bad_requests.RefuseBadValues",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "arcweb.events.middleware.ActorMiddleware",
@@ -241,6 +244,13 @@ CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_ACKS_LATE = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# A worker without --queues serves both. What must happen within seconds never waits behind long jobs.
+CELERY_TASK_QUEUES: dict[str, dict[str, Any]] = {"celery": {}, "quick": {}}
+CELERY_TASK_ROUTES = {
+    "arcweb.jobs.tasks.reconcile": {"queue": "quick"},
+    "memories.tasks.embed_pending": {"queue": "quick"},
+    "arcweb.events.tasks.*": {"queue": "quick"},
+}
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 5
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
@@ -267,6 +277,7 @@ ARC_EXTERNAL_MODEL = env.text("ARC_EXTERNAL_MODEL")
 #: Seconds a search waits for the embedding of its query before it answers by keyword.
 ARC_QUERY_DEADLINE = env.number("ARC_QUERY_DEADLINE", 2.0, low=0.1, high=30)
 ARC_MAX_UPLOAD_MB = env.integer("ARC_MAX_UPLOAD_MB", 20, low=1, high=512)
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000  # the confirmation of an action on a list has a field for each row
 DATA_UPLOAD_MAX_MEMORY_SIZE = ARC_MAX_UPLOAD_MB * 1024 * 1024
 
 # --- logging -----------------------------------------------------------------------------------
@@ -275,7 +286,10 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": env.text("ARC_LOG_LEVEL", "INFO")},
+    "root": {
+        "handlers": ["console"],
+        "level": env.text("ARC_LOG_LEVEL", "INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"]),
+    },
     "loggers": {
         # Three lines for each of the beat's tasks, every few seconds; what matters is in the job ledger.
         "celery.worker.strategy": {"level": "WARNING"},

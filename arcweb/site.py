@@ -23,13 +23,16 @@ class ArcAdminSite(AdminSite):
     site_header = "ARC Web"
     site_title = "ARC Web"
     index_title = "Overview"
+    site_url = None
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         pages: list[URLPattern | URLResolver] = [
             path(page.path, self.admin_view(self._guarded(page)), name=page.name)
             for page in registered_pages()
         ]
-        return pages + super().get_urls()
+        # Without "view on site": no object here has a page elsewhere.
+        own = [url for url in super().get_urls() if getattr(url, "name", "") != "view_on_site"]
+        return pages + own
 
     def _guarded(self, page: Page) -> Callable[..., HttpResponseBase]:
         @wraps(page.view)
@@ -77,7 +80,10 @@ class ArcAdminSite(AdminSite):
         # A fragment that polls after the session ended must bring the login page, not be filled with it.
         htmx = getattr(request, "htmx", None)
         if htmx and request.method == "GET":
-            here = htmx.current_url_abs_path or ""
+            try:
+                here = htmx.current_url_abs_path or ""
+            except ValueError:  # no address at all
+                here = ""
             query = request.GET.copy()
             query["next"] = here
             return HttpResponseClientRedirect(f"{reverse('admin:login')}?{query.urlencode()}")

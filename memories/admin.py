@@ -13,11 +13,12 @@ from django.utils.html import format_html
 
 from agents.models import Agent
 from arcweb.admin import CountedDeletion, LargeTable
+from arcweb.events import record
 from arcweb.events.admin import AuditedAdmin
 from arcweb.registry import Dependents, Page, register_dependents, register_page
-from memories import admin_views
+from memories import admin_views, embed
 from memories.forms import DocumentForm, MemoryForm
-from memories.models import Document, Memory
+from memories.models import Document, EmbeddingState, Memory
 
 register_page(
     Page(
@@ -101,7 +102,8 @@ class MemoryAdmin(LargeTable, AuditedAdmin):
     search_help_text = "Words of the content; quotes for a phrase, - to leave a word out."
     sortable_by = ("created_at",)
     ordering = ("-created_at", "-id")
-    autocomplete_fields = ("agent",)
+    linked_lookups = ("agent__id__exact", "document__id__exact")
+    actions = ("embed_again",)
     readonly_fields = (
         "document",
         "position",
@@ -125,10 +127,12 @@ class MemoryAdmin(LargeTable, AuditedAdmin):
             queryset = queryset.filter(content_tsv=query)
         return queryset, False
 
-    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
-        return lookup in ("agent__id__exact", "document__id__exact") or super().lookup_allowed(
-            lookup, value, request
-        )
+    @admin.action(description="Try to embed again", permissions=["change"])
+    def embed_again(self, request: HttpRequest, queryset: QuerySet[Memory]) -> None:
+        failed = list(queryset.filter(embedding_state=EmbeddingState.FAILED).values_list("pk", flat=True))
+        number = embed.try_again(failed)
+        record("memory.embed_again", object_type="memories.memory", data={"memories": number})
+        self.message_user(request, f"{number} failed memories are queued to be embedded again.")
 
     @admin.display(description="Content")
     def preview(self, memory: Memory) -> str:

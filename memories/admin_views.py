@@ -32,8 +32,13 @@ def ingest_page(request: HttpRequest) -> HttpResponse:
         agent = request.GET.get("agent")
         form = IngestForm(initial={"agent": agent})
     wanted = [job for job in request.GET.getlist("job")[:MOST_JOBS] if is_uuid(job)]
-    jobs = Job.objects.filter(pk__in=wanted, kind=ingest.JOB_KIND).order_by("created_at")
-    context = {**admin.site.each_context(request), "title": "Ingest", "form": form, "jobs": jobs}
+    jobs = Job.objects.visible_to(request.user).filter(pk__in=wanted, kind=ingest.JOB_KIND)
+    context = {
+        **admin.site.each_context(request),
+        "title": "Ingest",
+        "form": form,
+        "jobs": jobs.order_by("created_at"),
+    }
     return render(request, "admin/memories/ingest.html", context)
 
 
@@ -44,7 +49,13 @@ def _ingest(request: HttpRequest, form: IngestForm) -> HttpResponse | None:
         messages.error(request, sentence)
     query = QueryDict(mutable=True)
     for upload in good:
-        stored = ingest.store(form.cleaned_data["agent"], upload)
+        try:
+            stored = ingest.store(form.cleaned_data["agent"], upload)
+        except Agent.DoesNotExist:
+            messages.error(
+                request, "The agent was deleted meanwhile; nothing more was stored. Choose another."
+            )
+            return None
         if stored.created:
             messages.success(request, f"{upload.name!r} is stored and waits to be embedded.")
         else:

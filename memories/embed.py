@@ -7,6 +7,7 @@ vector can never stand beside a content it was not made from, however many worke
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
@@ -17,6 +18,7 @@ from memories.pg import vector_cursor
 from memories.providers import (
     Provider,
     ProviderError,
+    ProviderMisconfiguredError,
     ProviderRefusedError,
     ProviderUnavailableError,
 )
@@ -174,6 +176,21 @@ def release(document_id: UUID) -> int:
         return cursor.rowcount
 
 
+def try_again(ids: Sequence[UUID]) -> int:
+    """Returns failed rows to the queue; returns how many of these ids were failed."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE agents.memories SET
+                embedding_state = CASE WHEN embedding IS NULL THEN 'pending' ELSE 'stale' END,
+                embedding_error = '', embedding_attempts = 0, embedding_due_at = NULL
+            WHERE id = ANY (%s) AND embedding_state = 'failed'
+            """,
+            [list(ids)],
+        )
+        return cursor.rowcount
+
+
 def hold(document_id: UUID) -> int:
     """Keeps the waiting chunks of a document from being embedded until `release`: its job was cancelled."""
     with connection.cursor() as cursor:
@@ -187,7 +204,9 @@ def hold(document_id: UUID) -> int:
         return cursor.rowcount
 
 
-def embed_batch(claimed: Sequence[Claimed], provider: Provider) -> BatchResult:
+def embed_batch(
+    claimed: Sequence[Claimed], provider: Provider, wait: Callable[[float], None] = time.sleep
+) -> BatchResult:
     """Embeds claimed rows and writes what came of it.
 
     Texts that are known, or twice in the batch, are sent once. A refusal of the batch is narrowed
@@ -202,10 +221,10 @@ def embed_batch(claimed: Sequence[Claimed], provider: Provider) -> BatchResult:
     result = BatchResult(reused=len(reused))
     try:
         unique = list(first_of.values())
-        result += _embed_or_narrow(unique, provider)
+        result += _embed_or_narrow(unique, provider, wait)
     except ProviderError as error:
-        wait = error.retry_after if isinstance(error, ProviderUnavailableError) else None
-        put_off(todo, str(error), wait)
+        seconds = error.retry_after if isinstance(error, ProviderUnavailableError) else None
+        put_off(todo, str(error), seconds)
         raise
     twins = [row for row in todo if first_of[row.content_hash] is not row]
     if twins:
@@ -214,18 +233,37 @@ def embed_batch(claimed: Sequence[Claimed], provider: Provider) -> BatchResult:
     return result
 
 
-def _embed_or_narrow(rows: Sequence[Claimed], provider: Provider) -> BatchResult:
+def _embed_or_narrow(
+    rows: Sequence[Claimed], provider: Provider, wait: Callable[[float], None], *, works: bool = False
+) -> BatchResult:
+    """Embeds rows, halving them where they are refused; `works`: the provider takes other texts."""
     if not rows:
         return BatchResult()
     try:
-        vectors = provider.embed([row.content for row in rows])
+        vectors = provider.embed([row.content for row in rows], wait)
     except ProviderRefusedError as error:
+        if not works:
+            _refuses_only_these(provider, wait)
         if len(rows) == 1:
             write_refusal(rows[0], str(error))
             return BatchResult(refused=1)
-        middle = len(rows) // 2
-        return _embed_or_narrow(rows[:middle], provider) + _embed_or_narrow(rows[middle:], provider)
+        halves = (rows[: len(rows) // 2], rows[len(rows) // 2 :])
+        first, second = (_embed_or_narrow(half, provider, wait, works=True) for half in halves)
+        return first + second
     return BatchResult(embedded=write_vectors(rows, vectors, provider.model))
+
+
+def _refuses_only_these(provider: Provider, wait: Callable[[float], None]) -> None:
+    """Raises ProviderMisconfiguredError when the provider refuses a harmless text as well.
+
+    A wrong setting may look like a refused text; it must not mark every memory as failed.
+    """
+    try:
+        provider.embed(["hello"], wait)
+    except ProviderRefusedError as error:
+        raise ProviderMisconfiguredError(
+            f"{error} It refuses any text, so its settings are wrong."
+        ) from error
 
 
 def embed_waiting(
@@ -233,17 +271,19 @@ def embed_waiting(
     *,
     document_id: UUID | None = None,
     after_batch: Callable[[BatchResult], None] | None = None,
+    wait: Callable[[float], None] = time.sleep,
 ) -> BatchResult:
     """Embeds everything that is due, of one document or of all; returns the sum of its batches.
 
     `after_batch` is called with each batch's result and may raise to stop: nothing is lost, for every
-    batch is written before it. Raises ProviderUnavailableError or ProviderMisconfiguredError.
+    batch is written before it. So may `wait`, which is called between a provider's tries.
+    Raises ProviderUnavailableError or ProviderMisconfiguredError.
     """
     total = BatchResult()
     while claimed := claim(
         provider.batch_size, lease_seconds=provider.lease_seconds, document_id=document_id
     ):
-        result = embed_batch(claimed, provider)
+        result = embed_batch(claimed, provider, wait)
         total += result
         if after_batch:
             after_batch(result)

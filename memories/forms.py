@@ -10,6 +10,7 @@ from django import forms
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin.widgets import AutocompleteSelect
+from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import UploadedFile
 
 from agents.models import Agent
@@ -17,22 +18,6 @@ from arcweb.forms import JSONObjectField
 from memories import uploads
 from memories.models import Document, Memory
 from memories.search import LONGEST_QUERY, MOST_RESULTS, Filters
-
-
-class MemoryForm(forms.ModelForm[Memory]):
-    metadata = JSONObjectField(help_text="A JSON object; searches can filter on it.")
-
-    class Meta:
-        model = Memory
-        fields = ["agent", "content", "metadata"]
-
-
-class DocumentForm(forms.ModelForm[Document]):
-    metadata = JSONObjectField(help_text="A JSON object.")
-
-    class Meta:
-        model = Document
-        fields = ["name", "metadata"]
 
 
 class AgentSelect(AutocompleteSelect):
@@ -58,6 +43,42 @@ def _agent_field(*, required: bool, help_text: str) -> forms.ModelChoiceField[Ag
         help_text=help_text,
         error_messages={"invalid_choice": "There is no such agent any more."},
     )
+
+
+class LinesField(forms.CharField):
+    """Text whose lines end with \n: browsers send \r\n, which would make every text a changed one."""
+
+    widget = forms.Textarea
+
+    def to_python(self, value: Any) -> str:
+        return (super().to_python(value) or "").replace("\r\n", "\n")
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return super().has_changed(self.to_python(initial), self.to_python(data))
+
+
+class MemoryForm(forms.ModelForm[Memory]):
+    agent = _agent_field(required=False, help_text="Empty: a memory of no agent.")
+    content = LinesField(required=False, strip=False)
+    metadata = JSONObjectField(help_text="A JSON object; searches can filter on it.")
+
+    class Meta:
+        model = Memory
+        fields = ["agent", "content", "metadata"]
+
+
+class DocumentForm(forms.ModelForm[Document]):
+    metadata = JSONObjectField(help_text="A JSON object.")
+
+    class Meta:
+        model = Document
+        fields = ["name", "metadata"]
+
+    def clean_name(self) -> str:
+        try:
+            return uploads.check_name(self.cleaned_data["name"])
+        except uploads.UploadError as error:
+            raise ValidationError(str(error)) from error
 
 
 class SeveralFilesInput(forms.ClearableFileInput):
@@ -104,7 +125,7 @@ class IngestForm(forms.Form):
                 refused.append(str(error))
         text = self.cleaned_data["text"]
         if text.strip():
-            name = self.cleaned_data["name"].strip() or f"{' '.join(text.split())[:60]}.txt".replace("/", "-")
+            name = self.cleaned_data["name"].strip() or uploads.name_for(text)
             try:
                 good.append(uploads.from_text(name, text, limit_mb=limit))
             except uploads.UploadError as error:

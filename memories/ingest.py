@@ -15,7 +15,7 @@ from agents.models import Agent
 from arcweb import events
 from arcweb.jobs import ledger
 from arcweb.jobs.models import Job
-from memories.chunking import chunk_text
+from memories.chunking import Chunk, chunk_text, sections
 from memories.embed import BatchResult, embed_waiting
 from memories.models import Document, DocumentSource, EmbeddingState, Memory
 from memories.providers import Provider
@@ -59,16 +59,20 @@ class Outcome:
 def store(agent: Agent, upload: TextUpload) -> Stored:
     """Keeps the text and queues its ingestion; a text the agent has already is not taken twice.
 
-    Of two that store the same text at once, one creates the document and the other gets it.
+    Of two that store the same text at once, one creates the document and the other gets it. A document
+    that is there but was not embedded to the end (its job failed or was cancelled) is ingested again.
+    Raises Agent.DoesNotExist when the agent was deleted meanwhile.
     """
     with transaction.atomic():
+        # Keeps the agent until this is committed; a deletion waits, or came first.
+        Agent.objects.select_for_update(no_key=True).only("pk").get(pk=agent.pk)
         document, created = Document.objects.get_or_create(
             agent=agent,
             content_hash=upload.content_hash,
             defaults={"name": upload.name, "media_type": upload.media_type, "size_bytes": upload.size},
         )
         if not created:
-            return Stored(document, _active_job(document), created=False)
+            return Stored(document, _enqueue(document) if _unfinished(document) else None, created=False)
         DocumentSource.objects.create(document=document, text=upload.text)
         job = _enqueue(document)
         events.record(
@@ -79,12 +83,6 @@ def store(agent: Agent, upload: TextUpload) -> Stored:
             data={"size_bytes": upload.size, "job": str(job.pk)},
         )
     return Stored(document, job, created=True)
-
-
-def reingest(document: Document) -> Job:
-    """Queues the ingestion of a document again: for chunks that failed, or after a cancelled job."""
-    with transaction.atomic():
-        return _enqueue(document)
 
 
 def _key(document: Document) -> str:
@@ -101,25 +99,27 @@ def _enqueue(document: Document) -> Job:
     )
 
 
-def _active_job(document: Document) -> Job | None:
-    return Job.objects.filter(unique_key=_key(document)).order_by("-created_at").first()
+def _unfinished(document: Document) -> bool:
+    waits = [EmbeddingState.PENDING, EmbeddingState.STALE, EmbeddingState.FAILED]
+    missing = Memory.objects.filter(document=document, embedding_state__in=waits)
+    return document.chunked_at is None or missing.exists()
 
 
 def ingest_document(
     document_id: UUID,
     provider: Provider,
     progress: Callable[[int, int, str], None],
+    wait: Callable[[float], None] = time.sleep,
 ) -> Outcome:
     """Chunks the document if that was not done, and embeds what has no vector. Safe to run twice.
 
-    `progress(done, total, message)` counts chunks that have their vector, whoever made it; it may
-    raise to stop, and the next run goes on from there. Raises Document.DoesNotExist when the document
-    was deleted, ProviderError when the provider fails.
+    `progress(done, total, message)` counts chunks that have their vector, whoever made it. It may raise
+    to stop, and so may `wait(seconds)`; the next run goes on from there. Raises Document.DoesNotExist
+    when the document was deleted, ProviderError when the provider fails.
     """
     document = Document.objects.get(pk=document_id)
     if document.chunked_at is None:
-        progress(0, 0, "cutting the text into chunks")
-        chunk_document(document, provider)
+        chunk_document(document, provider, progress)
     total = BatchResult()
 
     def show(message: str = "") -> int:
@@ -136,11 +136,11 @@ def ingest_document(
 
     show()
     while True:
-        embed_waiting(provider, document_id=document_id, after_batch=after_batch)
+        embed_waiting(provider, document_id=document_id, after_batch=after_batch, wait=wait)
         waiting = show("the last chunks are with another worker")
         if not waiting:
             break
-        time.sleep(PATIENCE)
+        wait(PATIENCE)
     counts = _counts(document_id)
     failed = counts[EmbeddingState.FAILED]
     error = Memory.objects.filter(document_id=document_id, embedding_state=EmbeddingState.FAILED)
@@ -157,24 +157,31 @@ def _counts(document_id: UUID) -> dict[str, int]:
     return Memory.objects.filter(document_id=document_id).state_counts()
 
 
-def chunk_document(document: Document, provider: Provider) -> int:
-    """Stores the document's chunks as memories, once; returns how many there are."""
+def chunk_document(document: Document, provider: Provider, progress: Callable[[int, int, str], None]) -> int:
+    """Stores the document's chunks as memories, once; returns how many there are.
+
+    Raises Document.DoesNotExist when the document was deleted meanwhile.
+    """
     from memories.local_model import counting_tokenizer  # loads a compiled library
 
     text = DocumentSource.objects.values_list("text", flat=True).get(document=document)
-    chunks = chunk_text(
-        text,
-        tokenizer=counting_tokenizer(),
-        tokens=provider.chunk_tokens,
-        markdown=document.media_type == "text/markdown",
-    )
+    tokenizer, markdown = counting_tokenizer(), document.media_type == "text/markdown"
+    chunks: list[Chunk] = []
+    for start, section in sections(text):
+        progress(
+            0, 0, f"cutting the text into chunks: {start * 100 // len(text)} % of it, {len(chunks)} chunks"
+        )
+        cut = chunk_text(section, tokenizer=tokenizer, tokens=provider.chunk_tokens, markdown=markdown)
+        chunks += [Chunk(len(chunks) + n, start + chunk.start, chunk.text) for n, chunk in enumerate(cut)]
     with transaction.atomic():
+        Document.objects.select_for_update(no_key=True).only("pk").get(pk=document.pk)
         won = Document.objects.filter(pk=document.pk, chunked_at=None).update(
             chunked_at=timezone.now(), chunk_count=len(chunks)
         )
         if won:
-            Memory.objects.bulk_create(
-                (
+            for first in range(0, len(chunks), INSERT_ROWS):
+                progress(0, len(chunks), f"storing chunks: {first} of {len(chunks)}")
+                Memory.objects.bulk_create(
                     Memory(
                         agent_id=document.agent_id,
                         document=document,
@@ -182,8 +189,6 @@ def chunk_document(document: Document, provider: Provider) -> int:
                         content=chunk.text,
                         metadata={"source": document.name, "start": chunk.start},
                     )
-                    for chunk in chunks
-                ),
-                batch_size=INSERT_ROWS,
-            )
+                    for chunk in chunks[first : first + INSERT_ROWS]
+                )
     return len(chunks)

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from arcweb.jobs.context import JobContext
-from arcweb.jobs.exceptions import JobCancelled, JobFailed, RetryLater
+from arcweb.jobs.exceptions import JobFailed, RetryLater
 from arcweb.jobs.registry import handler
 from memories import embed, ingest
 from memories.models import Document, Memory
@@ -16,7 +16,12 @@ from memories.providers import ProviderError, ProviderUnavailableError, get_prov
 RETRY_AFTER = 30
 
 
-@handler(ingest.JOB_KIND, label="Ingest document", unit="chunks", max_attempts=12)
+def hold_document(params: dict[str, Any]) -> None:
+    """The rest of a cancelled document waits for a person's Retry; the beat leaves it alone."""
+    embed.hold(UUID(params["document"]))
+
+
+@handler(ingest.JOB_KIND, label="Ingest document", unit="chunks", max_attempts=12, on_cancel=hold_document)
 def run_ingest(context: JobContext) -> dict[str, Any]:
     """params: {"document": id}. Result: the counts of `ingest.Outcome`."""
     document_id = UUID(context.params["document"])
@@ -26,10 +31,8 @@ def run_ingest(context: JobContext) -> dict[str, Any]:
             document_id,
             get_provider(),
             lambda done, total, message: context.progress(done, total or None, message),
+            wait=context.wait,
         )
-    except JobCancelled:
-        embed.hold(document_id)
-        raise
     except Document.DoesNotExist as error:
         raise JobFailed("The document was deleted before it was ingested.") from error
     except ProviderUnavailableError as error:
@@ -43,7 +46,7 @@ def run_ingest(context: JobContext) -> dict[str, Any]:
     return outcome.as_json()
 
 
-@handler("embed", label="Embed memories", unit="memories", max_attempts=5)
+@handler("embed", label="Embed memories", unit="memories", max_attempts=5, queue="quick")
 def run_embed(context: JobContext) -> dict[str, Any]:
     """Embeds what other services wrote or changed. Result: {"embedded", "reused", "refused"}.
 
@@ -58,7 +61,7 @@ def run_embed(context: JobContext) -> dict[str, Any]:
 
     context.progress(0, Memory.objects.waiting().count())
     try:
-        total = embed.embed_waiting(get_provider(), after_batch=advance)
+        total = embed.embed_waiting(get_provider(), after_batch=advance, wait=context.wait)
     except ProviderError as error:
         raise JobFailed(str(error)) from error
     return {"embedded": total.embedded, "reused": total.reused, "refused": total.refused}

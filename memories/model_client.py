@@ -70,3 +70,15 @@ def embed(server: str, texts: Sequence[str], *, timeout: float) -> Vectors:
             f"The local model's process answered {status}: {body[:200].decode(errors='replace')}"
         )
     return np.frombuffer(body, dtype="<f4").reshape(len(texts), int(dimensions))
+
+
+def is_reachable(server: str) -> bool:
+    """Whether something listens there, within half a second."""
+    connection = _connection(server, 0.5)
+    try:
+        connection.connect()
+    except OSError:
+        return False
+    finally:
+        connection.close()
+    return True

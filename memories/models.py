@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from pgvector.django import HnswIndex, VectorField
 
 from agents.models import Agent
-from memories.querysets import DocumentQuerySet, MemoryQuerySet
+from memories.querysets import MemoryQuerySet
 
 #: Dimensions of agents.memories.embedding, as the seed has it. Shorter vectors are padded with zeros.
 DIMENSIONS = 1536
@@ -36,8 +36,6 @@ class Document(models.Model):
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     chunked_at = models.DateTimeField(null=True, editable=False)
     chunk_count = models.IntegerField(null=True, editable=False)
-
-    objects = DocumentQuerySet.as_manager()
 
     class Meta:
         db_table = '"agents"."documents"'
@@ -137,6 +135,11 @@ class Memory(models.Model):
             models.Index(fields=["document", "position"], name="idx_memories_document_id"),
             models.Index(fields=["content_hash"], name="idx_memories_content_hash"),
             models.Index(fields=["embedding_state", "agent"], name="idx_memories_state"),
+            models.Index(
+                fields=["agent", "embedding_model"],
+                name="idx_memories_model",
+                condition=models.Q(embedding__isnull=False),
+            ),
             GinIndex(fields=["content_tsv"], name="idx_memories_content_tsv"),
             GinIndex(fields=["metadata"], name="idx_memories_metadata", opclasses=["jsonb_path_ops"]),
             HnswIndex(

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from django.db import models
 from django.db.models import Count, Q
 
 if TYPE_CHECKING:
-    from memories.models import Document, Memory  # noqa: F401 - the models import this module
-
-
-class DocumentQuerySet(models.QuerySet["Document"]):
-    def same_text(self, agent_id: UUID, content_hash: bytes) -> DocumentQuerySet:
-        """The agent's document of that text: one or none."""
-        return self.filter(agent_id=agent_id, content_hash=content_hash)
+    from memories.models import Memory  # noqa: F401 - the models import this module
 
 
 class MemoryQuerySet(models.QuerySet["Memory"]):

@@ -25,7 +25,8 @@ from memories.pg import vector_cursor
 from memories.providers import Provider, ProviderError
 from memories.vectors import Vectors
 
-LONGEST_QUERY = 8000
+#: Characters: what a model reads of a query, and what fits into an address percent-encoded.
+LONGEST_QUERY = 700
 MOST_RESULTS = 200
 #: Candidates up to which an exact comparison is used.
 EXACT_ROWS = 10_000
@@ -187,15 +188,16 @@ def _nearest(
                 "SET LOCAL enable_sort = off"
             ).format(min(1000, max(EF_SEARCH, 2 * k)))
         )
-        order = sql.SQL("m.embedding <=> %(q)s")
+        distance = sql.SQL("m.embedding <=> %(q)s")
     else:
-        order = sql.SQL(
-            "(m.embedding <=> %(q)s) + 0"
-        )  # + 0 keeps the planner off the index: exact stays exact
+        # + 0 keeps the planner off the index: exact stays exact.
+        distance = sql.SQL("(m.embedding <=> %(q)s) + 0")
+    # The distance is computed once a row, and made a similarity for k of them only.
     cursor.execute(
-        sql.SQL("SELECT m.id, 1 - (m.embedding <=> %(q)s) AS score FROM {} ORDER BY {} LIMIT %(k)s").format(
-            where, order
-        ),
+        sql.SQL(
+            "SELECT id, 1 - distance AS score FROM "
+            "(SELECT m.id, {distance} AS distance FROM {where} ORDER BY distance LIMIT %(k)s) AS nearest"
+        ).format(distance=distance, where=where),
         params,
     )
     found = [(row["id"], row["score"]) for row in cursor.fetchall()]

@@ -50,6 +50,12 @@ def check_name(name: str) -> str:
     return name.strip()
 
 
+def name_for(text: str) -> str:
+    """A name for a pasted text that came without one: its beginning."""
+    kept = "".join(c if c.isprintable() and c not in "/\\" else " " for c in text[:400])
+    return f"{' '.join(kept.split())[:60].strip('. ') or 'pasted text'}.txt"
+
+
 def check_size(name: str, size: int, limit_mb: int) -> None:
     """Raises UploadError when `size` in bytes is over the limit; call it before reading."""
     if size > limit_mb * 1024 * 1024:
@@ -82,8 +88,9 @@ def from_bytes(name: str, data: bytes, *, limit_mb: int) -> TextUpload:
 
 
 def from_text(name: str, text: str, *, limit_mb: int, media_type: str = "text/plain") -> TextUpload:
-    """A pasted text. Raises UploadError like `from_bytes`."""
+    """A pasted text; its lines end with \n, whatever it had. Raises UploadError like `from_bytes`."""
     name = check_name(name)
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     size = len(text.encode("utf-8", "surrogatepass"))
     check_size(name, size, limit_mb)
     if not text.strip():

@@ -29,13 +29,14 @@ def free_port() -> int:
 class Running:
     """One supervisor, and everything it has said."""
 
-    def __init__(self, layout: Layout, port: int) -> None:
+    def __init__(self, layout: Layout, port: int, **settings: str) -> None:
         env = {name: value for name, value in os.environ.items() if not name.startswith(CLEARED)}
         env |= {
             "ARC_ENV_FILE": "",
             "ARC_DATA_DIR": str(layout.data_dir),
             "ARC_PORT": str(port),
             "ARC_WORKERS": "1",
+            **settings,
         }
         self.process = subprocess.Popen(
             [sys.executable, "-m", "arcweb.embedded.run"],

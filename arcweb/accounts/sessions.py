@@ -6,6 +6,7 @@ Any error of Redis falls through to the database, so that its absence logs nobod
 from __future__ import annotations
 
 import logging
+import re
 import time
 from typing import Any
 
@@ -73,9 +74,13 @@ class FallThroughCache:
             _Health.failed(error)
 
 
+#: What Django makes its keys of. A cookie may hold anything, and PostgreSQL refuses zero bytes.
+KEY = re.compile(r"[a-z0-9]{8,40}")
+
+
 class SessionStore(CachedDbStore):
     def __init__(self, session_key: str | None = None) -> None:
-        super().__init__(session_key)
+        super().__init__(session_key if session_key and KEY.fullmatch(session_key) else None)
         self._cache: Any = FallThroughCache(self._cache)
 
     def save(self, must_create: bool = False) -> None:

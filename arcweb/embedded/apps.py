@@ -14,11 +14,17 @@ class EmbeddedConfig(AppConfig):
         worker_ready.connect(tell_worker_is_ready, weak=False)
 
 
-def tell_worker_is_ready(**_signal: Any) -> None:
-    """Leaves the worker's process number for `make run`, which waits for it. No run folder: nobody waits."""
+def tell_worker_is_ready(sender: Any, **_signal: Any) -> None:
+    """Leaves the worker's process number for `make run`, which waits for it. Others are waited for by nobody.
+
+    sender: Celery's consumer; its hostname is the node name, such as worker@machine.
+    """
     import os
 
     from django.conf import settings
 
-    if settings.ARC_LAYOUT.run_dir.is_dir():
-        settings.ARC_LAYOUT.worker_ready_file.write_text(str(os.getpid()))
+    from arcweb.embedded.layout import WORKERS
+
+    name = str(sender.hostname).partition("@")[0]
+    if name in WORKERS and settings.ARC_LAYOUT.run_dir.is_dir():
+        settings.ARC_LAYOUT.worker_ready_file(name).write_text(str(os.getpid()))

@@ -14,13 +14,17 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tempfile
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 #: sockaddr_un holds 107 bytes and a NUL; the longest name put behind the folder is ".s.PGSQL.5432".
 LONGEST_SOCKET_FOLDER = 90
+#: Not TMPDIR's folder, which differs between a terminal and cron.
+TEMPORARY = Path("/tmp")  # noqa: S108 - a folder that a stranger made there is refused
+#: The Celery workers of `make run`, which are also the first part of their node names, and their queues.
+WORKERS = {"worker": "celery", "worker-quick": "quick"}
 #: What needs no quoting in a libpq host list, a Redis URL and a server's configuration file.
 PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")
 TRAVERSE_BY_ALL = 0o001
@@ -83,10 +87,14 @@ class Layout:
         """The process groups of the running `make run`, for the next one."""
         return self.run_dir / "children.json"
 
+    def worker_ready_file(self, worker: str) -> Path:
+        """The process number of the last Celery worker of that name (one of WORKERS) that became ready."""
+        return self.run_dir / f"{worker}.ready"
+
     @property
-    def worker_ready_file(self) -> Path:
-        """The process number of the last Celery worker that became ready."""
-        return self.run_dir / "worker.ready"
+    def real_servers_dir(self) -> Path:
+        """`servers/` where its link leads. Nothing below may be a link: the servers' account writes there."""
+        return self.servers_dir.resolve()
 
     @property
     def postgres_dir(self) -> Path:
@@ -105,9 +113,9 @@ class Layout:
         """A folder whose path every server and client takes unquoted and whole.
 
         Below the data folder when that path is short, plain and, as root, reachable by the account
-        that the servers run as; else one in the temporary folder that is named after the data folder
-        and the user, so that each clone has its own. Servers and clients reach the same answer on
-        their own: it depends on paths and permissions alone.
+        that the servers run as; else one in /tmp that is named after the data folder and the user, so
+        that each clone has its own. Servers and clients reach the same answer on their own: it depends
+        on paths and permissions alone.
         """
         inside = self.run_dir / "sockets"
         plain = PLAIN_PATH.fullmatch(str(inside)) and len(os.fsencode(inside)) <= LONGEST_SOCKET_FOLDER
@@ -115,7 +123,29 @@ class Layout:
         if plain and (os.getuid() != 0 or open_to_all(self.run_dir)):
             return inside
         name = hashlib.sha256(os.fsencode(self.data_dir)).hexdigest()[:12]
-        return Path(tempfile.gettempdir()) / f"arcweb-{os.getuid()}-{name}"
+        return TEMPORARY / f"arcweb-{os.getuid()}-{name}"
+
+    @property
+    def real_socket_dir(self) -> Path:
+        """The same folder without a link above it."""
+        return self.socket_dir.parent.resolve() / self.socket_dir.name
+
+    def strange_sockets(self) -> str:
+        """A sentence when somebody else holds the socket folder, to whom no password may be sent; else ""."""
+        folder = self.socket_dir
+        try:
+            found = folder.lstat()
+        except OSError:
+            return ""  # nothing runs, so nothing is sent
+        owners = {os.getuid()}
+        if os.getuid() == 0 and self.servers_dir.is_dir():
+            owners.add(self.servers_dir.stat().st_uid)
+        if stat.S_ISDIR(found.st_mode) and found.st_uid in owners and not found.st_mode & 0o077:
+            return ""
+        return (
+            f"{folder}, where the embedded servers are reached, is a link, open to others or another user's. "
+            "Find out who made it, remove it and start again."
+        )
 
     def valkey_socket(self, role: str) -> Path:
         return self.socket_dir / f"valkey-{role}.sock"

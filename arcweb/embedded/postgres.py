@@ -13,7 +13,14 @@ from typing import ClassVar
 import psycopg
 
 from arcweb.embedded.errors import EmbeddedError
-from arcweb.embedded.files import make_folder, write_private
+from arcweb.embedded.files import (
+    append_owned,
+    check_folder,
+    make_folder,
+    read_owned,
+    remove_owned,
+    write_private,
+)
 from arcweb.embedded.memory import memory_settings, usable_memory
 from arcweb.embedded.server import Server, Tell
 
@@ -68,7 +75,7 @@ class Postgres(Server):
 
     @property
     def folder(self) -> Path:
-        return self.layout.postgres_dir.resolve()
+        return self.layout.real_servers_dir / self.layout.postgres_dir.name
 
     @property
     def pid_file(self) -> Path:
@@ -82,6 +89,8 @@ class Postgres(Server):
         return [self.binaries.postgres / "postgres", "-D", self.folder]
 
     def prepare(self, tell: Tell) -> None:
+        if os.path.lexists(self.folder):
+            check_folder(self.folder, self.user)
         if not (self.folder / "PG_VERSION").exists():
             tell("Creating the PostgreSQL cluster")
             self._create_cluster()
@@ -109,8 +118,9 @@ class Postgres(Server):
 
     def remove_stale(self) -> None:
         # PostgreSQL itself only asks whether a process of that number lives, not whose it is.
-        for path in (self.pid_file, self.socket, self.socket.with_name(self.socket.name + ".lock")):
-            path.unlink(missing_ok=True)
+        sockets = self.layout.real_socket_dir
+        for path in (self.pid_file, sockets / self.socket.name, sockets / f"{self.socket.name}.lock"):
+            remove_owned(path, self.user)
 
     def initialise(self, tell: Tell) -> None:
         """Runs init.sql when it, or a password, changed since it last ran to its end."""
@@ -123,7 +133,7 @@ class Postgres(Server):
         }
         marker = self.folder.parent / "initialised"
         wanted = hashlib.sha256("\0".join([INIT_SQL.read_text(), *values.values()]).encode()).hexdigest()
-        if marker.exists() and marker.read_text().strip() == wanted:
+        if read_owned(marker, self.user).strip() == wanted:
             return
         tell("Creating roles and databases")
         done = subprocess.run(
@@ -180,12 +190,11 @@ class Postgres(Server):
             raise EmbeddedError(
                 f"initdb could not create {self.folder}:\n{(done.stderr or done.stdout).strip()}"
             )
-        with (unfinished / "postgresql.conf").open("a") as file:
-            file.write(f"\ninclude_if_exists = '{CONFIGURATION}'\n")
+        append_owned(unfinished / "postgresql.conf", f"\ninclude_if_exists = '{CONFIGURATION}'\n", self.user)
         unfinished.rename(self.folder)
 
     def _check_version(self) -> None:
-        data = (self.folder / "PG_VERSION").read_text().strip()
+        data = read_owned(self.folder / "PG_VERSION", self.user).strip()
         answer = subprocess.run(
             [self.binaries.postgres / "postgres", "--version"], capture_output=True, text=True, check=True
         )

@@ -20,12 +20,13 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from arcweb.embedded.errors import EmbeddedError
-from arcweb.embedded.files import prepare_data_folder
+from arcweb.embedded.files import PRIVATE, make_folder, prepare_data_folder, write_private
 from arcweb.embedded.layout import Layout
 from arcweb.embedded.options import stack_from_settings
 from arcweb.embedded.processes import last_lines
 from arcweb.embedded.programs import Program
 from arcweb.embedded.run_lock import Holder, run_lock
+from arcweb.embedded.server_user import ServerUser
 from arcweb.embedded.services import manage, services, url
 from arcweb.embedded.supervisor import Supervisor, end_remembered, remember
 
@@ -83,7 +84,7 @@ class Run:
         run_to_end(manage("migrate", "--noinput"))
         run_to_end(manage("ensure_admin"))
         tell("Starting the application")
-        self.programs = services()
+        self.programs = services(self._model_server())
         for program in self.programs:
             program.start()
             self._remember()
@@ -111,11 +112,22 @@ class Run:
     def _look_around(self) -> None:
         """What is not restarted: the demo ends once; and the numbers of restarted programs are noted."""
         if self.demo is not None and (reason := self.demo.exit_reason()) is not None:
-            self._demo_marker.touch()
+            if self.stack is not None:
+                write_private(self._demo_marker, "", owner=self.stack.user)
             if reason != "exit code 0":
                 tell(f"The demo data was not made ({reason}). Log: {self.demo.log}. Try: manage.py demo")
             self.demo = None
         self._remember()
+
+    def _model_server(self) -> str:
+        """Where the processes find the local model: as the operator says, else in one process for all."""
+        layout: Layout = settings.ARC_LAYOUT
+        # Settings have read .env into the environment by now, and what is started inherits it.
+        server = os.environ.setdefault("ARC_MODEL_SERVER", str(layout.model_socket))
+        if self.stack is None and server == str(layout.model_socket):
+            me = ServerUser("this user", os.getuid(), os.getgid())
+            make_folder(layout.real_socket_dir, mode=PRIVATE, owner=me)
+        return server
 
     def _stop(self) -> None:
         """Programs in reverse order, then Valkey, then PostgreSQL. Another Ctrl-C cuts the patience short."""
@@ -129,6 +141,9 @@ class Run:
             program.stop(hurry=hurry)
         if self.stack is not None:
             self.stack.stop(tell)
+        else:
+            with suppress(OSError):  # never made, or something else still has a socket there
+                settings.ARC_LAYOUT.socket_dir.rmdir()
         settings.ARC_LAYOUT.children_file.unlink(missing_ok=True)
         tell("Everything is stopped.")
 
@@ -143,7 +158,7 @@ class Run:
     def _demo_marker(self) -> Path:
         """Beside the databases, so that it goes where they go."""
         layout: Layout = settings.ARC_LAYOUT
-        return layout.servers_dir / "demo-asked"
+        return layout.real_servers_dir / "demo-asked"
 
     def _tell_ready(self) -> None:
         password = settings.ARC_LAYOUT.admin_password_file

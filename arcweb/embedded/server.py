@@ -17,6 +17,7 @@ import psutil
 
 from arcweb.embedded.binaries import Binaries
 from arcweb.embedded.errors import EmbeddedError
+from arcweb.embedded.files import check_folder
 from arcweb.embedded.layout import Layout
 from arcweb.embedded.processes import (
     alive,
@@ -94,7 +95,7 @@ class Server(ABC):
     @property
     @abstractmethod
     def folder(self) -> Path:
-        """The server's data folder, links followed: the account of the server may not pass them."""
+        """The server's data folder, the link `servers` followed: the server's account may not pass it."""
 
     @property
     @abstractmethod
@@ -149,6 +150,7 @@ class Server(ABC):
                 self.child = None
             return
         self._end_leftovers()
+        check_folder(self.folder, self.user)
         self.remove_stale()
         self.child = spawn(
             self.argv(),

@@ -43,8 +43,9 @@ class ServerUser:
 def server_user(wanted: str, data: Path) -> ServerUser:
     """Whom the servers run as.
 
-    Args: wanted: ARC_SERVER_USER, or "". data: PostgreSQL's data folder; once it exists its owner
-    decides, so that an account that appears later (a package that brings `postgres`) changes nothing.
+    Args: wanted: ARC_SERVER_USER, or "". data: `servers/`, in a folder that only root can write; once it
+    exists its owner decides, so that an account that appears later (a package that brings `postgres`)
+    changes nothing.
     Raises EmbeddedError with what to do.
     """
     me = os.getuid()

@@ -43,7 +43,7 @@ class Stack:
 
     @cached_property
     def user(self) -> ServerUser:
-        return server_user(self.options.server_user, self.layout.postgres_dir)
+        return server_user(self.options.server_user, self.layout.servers_dir)
 
     @cached_property
     def postgres(self) -> Postgres:
@@ -60,7 +60,7 @@ class Stack:
         prepare_data_folder(self.layout)
         with locked(self.layout.run_dir / "servers.lock"):
             self._make_servers_folder()
-            make_folder(self.layout.socket_dir, mode=PRIVATE, owner=self.user)
+            make_folder(self.layout.real_socket_dir, mode=PRIVATE, owner=self.user)
             for server in self.servers:
                 if server.process() is None:
                     server.prepare(tell)
@@ -108,7 +108,7 @@ class Stack:
             real = Path(tempfile.mkdtemp(prefix="servers-", dir=SHARED_DIR))
             self.user.take(real)
             folder.symlink_to(real)
-        make_folder(folder.resolve(), mode=PRIVATE, owner=self.user)
+        make_folder(self.layout.real_servers_dir, mode=PRIVATE, owner=self.user)
 
 
 def delete_data(layout: Layout) -> None:

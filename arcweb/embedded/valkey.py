@@ -11,7 +11,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from arcweb.embedded.binaries import Binaries
-from arcweb.embedded.files import make_folder, write_private
+from arcweb.embedded.files import make_folder, remove_owned, write_private
 from arcweb.embedded.layout import Layout
 from arcweb.embedded.server import Server, StackOptions, Tell
 from arcweb.embedded.server_user import ServerUser
@@ -41,7 +41,7 @@ class Valkey(Server):
 
     @property
     def folder(self) -> Path:
-        return self.layout.valkey_dir(self.role).resolve()
+        return self.layout.real_servers_dir / self.layout.valkey_dir(self.role).name
 
     @property
     def pid_file(self) -> Path:
@@ -112,8 +112,8 @@ class Valkey(Server):
         return "ready"
 
     def remove_stale(self) -> None:
-        for path in (self.pid_file, self.socket):
-            path.unlink(missing_ok=True)
+        for path in (self.pid_file, self.layout.real_socket_dir / self.socket.name):
+            remove_owned(path, self.user)
 
 
 def _argument(name: str, value: str) -> str:

@@ -15,6 +15,7 @@ from kombu.exceptions import KombuError, OperationalError
 from redis.exceptions import RedisError
 
 from arcweb.celery import app
+from arcweb.jobs import registry
 from arcweb.jobs.models import Job
 
 logger = logging.getLogger(__name__)
@@ -41,8 +42,9 @@ def send(job_id: UUID) -> bool:
         return False
     if not Job.objects.unsent().filter(pk=job_id).update(sent_at=Now()):
         return False
+    kind = Job.objects.filter(pk=job_id).values_list("kind", flat=True).first() or ""
     try:
-        _publish(job_id)
+        _publish(job_id, registry.queue_of(kind))
     except (OperationalError, KombuError, RedisError, OSError) as error:
         _paused_until = time.monotonic() + PAUSE
         Job.objects.filter(pk=job_id, state=Job.State.QUEUED).update(sent_at=None)
@@ -59,11 +61,11 @@ def send(job_id: UUID) -> bool:
     return True
 
 
-def _publish(job_id: UUID) -> None:
+def _publish(job_id: UUID, queue: str) -> None:
     from arcweb.jobs.tasks import run_job
 
     with _connections(os.getpid()).acquire(block=True) as connection:
-        run_job.apply_async(args=[str(job_id)], connection=connection, retry=False)
+        run_job.apply_async(args=[str(job_id)], queue=queue, connection=connection, retry=False)
 
 
 @cache

@@ -1,8 +1,9 @@
-"""The ledger's verbs. Each is one conditional UPDATE whose row count says whether it happened."""
+"""The ledger's verbs. Each is a conditional UPDATE whose row count says whether it happened."""
 
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -17,11 +18,14 @@ from arcweb.jobs import dispatch, registry
 from arcweb.jobs.models import Job
 from arcweb.jobs.runner import run
 
-__all__ = ["Reconciled", "cancel", "enqueue", "reconcile", "retry", "run"]
+__all__ = ["Reconciled", "cancel", "enqueue", "forget_old", "reconcile", "retry", "run"]
 
 logger = logging.getLogger(__name__)
 #: Messages sent in one reconciliation; the rest follow 10 s later.
 SEND_AT_ONCE = 500
+#: How long an ended job stays in the ledger, and rows in one DELETE of older ones.
+KEEP_ENDED = timedelta(days=30)
+DELETE_AT_ONCE = 1000
 
 UNIQUE_KEY = "job_unique_key_while_active"  # the constraint
 WORKER_DIED = "Its worker stopped without a word (killed, or its machine went down)."
@@ -92,14 +96,17 @@ def enqueue(
 def cancel(job_id: UUID) -> bool:
     """Stop the job: queued, at once; running, its handler is told within about a second.
 
-    False when it has ended, or was asked to stop before.
+    False when it has ended, or was asked to stop before. What its kind's `on_cancel` raises passes
+    through, and then the job is not cancelled.
     """
     jobs = Job.objects.filter(pk=job_id)
     with transaction.atomic():
         if jobs.filter(state=Job.State.QUEUED).update(
             state=Job.State.CANCELLED, cancel_requested_at=Now(), finished_at=Now(), next_retry_at=None
         ):
-            record("job.cancelled", obj=jobs.get())
+            job = jobs.get()
+            registry.cancelled(job.kind, job.params)
+            record("job.cancelled", obj=job)
             return True
         if jobs.filter(state=Job.State.RUNNING, cancel_requested_at=None).update(cancel_requested_at=Now()):
             record("job.cancel_requested", obj=jobs.get())
@@ -143,9 +150,8 @@ def reconcile() -> Reconciled:
     """Mend what died: jobs whose worker is gone, messages that the broker lost. Safe to run twice at once."""
     gone = Job.objects.stale()
     released: dict[str, Any] = {"claim": None, "rate": None, "message": ""}
-    cancelled = gone.filter(cancel_requested_at__isnull=False).update(
-        state=Job.State.CANCELLED, finished_at=Now(), **released
-    )
+    unwanted = gone.filter(cancel_requested_at__isnull=False)
+    cancelled = sum(_end_cancelled(job, released) for job in list(unwanted))
     requeued = gone.filter(cancel_requested_at=None, attempts__lt=F("max_attempts")).update(
         state=Job.State.QUEUED,
         queued_at=Now(),
@@ -169,6 +175,31 @@ def reconcile() -> Reconciled:
             cancelled,
         )
     return Reconciled(requeued, interrupted, cancelled, sent)
+
+
+def _end_cancelled(job: Job, released: dict[str, Any]) -> bool:
+    """Whether the job, stale and asked to stop, was ended here; one that cannot be keeps no other waiting."""
+    stale = Job.objects.stale().filter(pk=job.pk, claim=job.claim)
+    try:
+        with transaction.atomic():
+            if not stale.update(state=Job.State.CANCELLED, finished_at=Now(), **released):
+                return False
+            registry.cancelled(job.kind, job.params)
+    except Exception:
+        logger.exception("Job %s (%s) could not be ended as cancelled; it is tried again.", job.pk, job.kind)
+        return False
+    return True
+
+
+def forget_old() -> int:
+    """Delete jobs that ended longer than KEEP_ENDED ago; returns how many. Not for use in a transaction:
+    each DELETE_AT_ONCE rows are one of their own."""
+    old = Job.objects.ended_before(KEEP_ENDED)
+    forgotten = 0
+    while ids := list(old.values_list("pk", flat=True)[:DELETE_AT_ONCE]):
+        # Asked again in the DELETE: a person may have retried one meanwhile, and then it is no longer old.
+        forgotten += old.filter(pk__in=ids).delete()[0]
+    return forgotten
 
 
 def _names(error: IntegrityError, constraint: str) -> bool:

@@ -111,6 +111,7 @@ class Job(models.Model):
             models.Index("state", "created_at", name="job_by_state"),
             models.Index("kind", "created_at", name="job_by_kind"),
             models.Index("unique_key", "created_at", name="job_by_unique_key", condition=~Q(unique_key="")),
+            models.Index("kind", "finished_at", name="job_last_ends", condition=Q(finished_at__isnull=False)),
         ]
 
     def __str__(self) -> str:

@@ -13,6 +13,8 @@ from django.db.models.functions import Greatest, Least, Now
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from django.contrib.auth.models import AnonymousUser, User
+
     from arcweb.jobs.models import Job  # noqa: F401 - named in a string
 
 #: A running job whose heartbeat is older has lost its worker.
@@ -46,6 +48,30 @@ class JobQuerySet(models.QuerySet["Job"]):
         """Running jobs whose worker gave no sign of life for STALE_AFTER."""
         oldest: Any = models.ExpressionWrapper(Now() - Value(STALE_AFTER), models.DateTimeField())
         return self.filter(state="running", heartbeat_at__lt=oldest)
+
+    def ended(self) -> Self:
+        return self.filter(finished_at__isnull=False)
+
+    def ended_before(self, age: timedelta) -> Self:
+        """Jobs that ended longer than `age` ago."""
+        latest: Any = models.ExpressionWrapper(Now() - Value(age), models.DateTimeField())
+        # A job ends after it was made: the second condition lets the index job_by_state serve.
+        ends = ["succeeded", "failed", "cancelled", "interrupted"]
+        return self.filter(state__in=ends, finished_at__lt=latest, created_at__lt=latest)
+
+    def last_ends(self, kind: str, most: int) -> list[tuple[str, timedelta]]:
+        """State and age of the jobs of that kind that ended last, at most so many, newest first."""
+        age: Any = models.ExpressionWrapper(Now() - F("finished_at"), models.DurationField())
+        ends = self.filter(kind=kind).ended().order_by("-finished_at")
+        return list(ends.values_list("state", age)[:most])
+
+    def visible_to(self, user: User | AnonymousUser) -> Self:
+        """The jobs a person may see: with the permission jobs.view_job all, else those they started."""
+        if not user.is_active:
+            return self.none()
+        if user.has_perm("jobs.view_job"):
+            return self.all()
+        return self.filter(actor_kind="user", actor_id=str(user.pk))
 
     def light(self) -> Self:
         """Without the documents that a list never shows."""

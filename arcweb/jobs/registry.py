@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 #: Takes the job's context; returns the job's result, a JSON object, or None.
 Run = Callable[["JobContext"], "dict[str, Any] | None"]
+#: Takes the params of a job that ends as cancelled.
+OnCancel = Callable[[dict[str, Any]], None]
+#: Celery's own default; "quick" is for short jobs that must not wait behind long ones.
+DEFAULT_QUEUE = "celery"
 
 
 @dataclass(frozen=True)
@@ -23,14 +27,29 @@ class Handler:
     unit: str  #: what its progress counts, in the plural: "chunks"
     max_attempts: int
     run: Run
+    queue: str = DEFAULT_QUEUE
+    on_cancel: OnCancel | None = None
 
 
 _handlers: dict[str, Handler] = {}
 
 
-def handler(kind: str, *, label: str, unit: str = "", max_attempts: int = 3) -> Callable[[Run], Run]:
+def handler(
+    kind: str,
+    *,
+    label: str,
+    unit: str = "",
+    max_attempts: int = 3,
+    queue: str = DEFAULT_QUEUE,
+    on_cancel: OnCancel | None = None,
+) -> Callable[[Run], Run]:
     """Declare the function below to run jobs of `kind`. It must be safe to run twice: a job whose
-    worker died is run again from the start, and `max_attempts` bounds how often."""
+    worker died is run again from the start, and `max_attempts` bounds how often.
+
+    `queue` is the Celery queue of its messages. `on_cancel(params)` is called once for each job that
+    ends as cancelled, also one that never ran or whose worker died, in the transaction that ends it: it
+    should be short, and when it raises the job has not ended. It may not rely on the run having begun.
+    """
 
     def register(run: Run) -> Run:
         known = _handlers.get(kind)
@@ -39,7 +58,7 @@ def handler(kind: str, *, label: str, unit: str = "", max_attempts: int = 3) -> 
             run.__qualname__,
         ):
             raise ValueError(f"Two handlers claim jobs of kind {kind!r}.")
-        _handlers[kind] = Handler(kind, label, unit, max_attempts, run)
+        _handlers[kind] = Handler(kind, label, unit, max_attempts, run, queue, on_cancel)
         return run
 
     return register
@@ -49,6 +68,19 @@ def find(kind: str) -> Handler | None:
     """The handler of that kind, or None when this version of the program has none."""
     _discover()
     return _handlers.get(kind)
+
+
+def queue_of(kind: str) -> str:
+    """The Celery queue of that kind; the default for one without handler, whose run says what is wrong."""
+    found = find(kind)
+    return found.queue if found else DEFAULT_QUEUE
+
+
+def cancelled(kind: str, params: dict[str, Any]) -> None:
+    """Do what the kind asks for when a job of it ends as cancelled; call it in that transaction."""
+    found = find(kind)
+    if found and found.on_cancel:
+        found.on_cancel(params)
 
 
 def handlers() -> list[Handler]:

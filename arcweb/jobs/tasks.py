@@ -14,3 +14,8 @@ def run_job(job_id: str) -> None:
 @app.task(name="arcweb.jobs.tasks.reconcile", ignore_result=True)
 def reconcile() -> None:
     ledger.reconcile()
+
+
+@app.task(name="arcweb.jobs.tasks.forget_old_jobs", ignore_result=True)
+def forget_old_jobs() -> None:
+    ledger.forget_old()

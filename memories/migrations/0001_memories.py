@@ -65,6 +65,8 @@ CREATE INDEX idx_memories_created_at ON agents.memories (created_at, id);
 CREATE INDEX idx_memories_document_id ON agents.memories (document_id, position);
 CREATE INDEX idx_memories_content_hash ON agents.memories (content_hash);
 CREATE INDEX idx_memories_state ON agents.memories (embedding_state, agent_id);
+-- How many vectors a search would compare is counted here, without touching the large rows.
+CREATE INDEX idx_memories_model ON agents.memories (agent_id, embedding_model) WHERE embedding IS NOT NULL;
 -- What is to be embedded: rows that no document waits for first, then by age.
 CREATE INDEX idx_memories_waiting ON agents.memories ((document_id IS NOT NULL), created_at)
     WHERE embedding_state IN ('pending', 'stale');
@@ -300,6 +302,11 @@ STATE = [
                 models.Index(fields=["document", "position"], name="idx_memories_document_id"),
                 models.Index(fields=["content_hash"], name="idx_memories_content_hash"),
                 models.Index(fields=["embedding_state", "agent"], name="idx_memories_state"),
+                models.Index(
+                    condition=models.Q(("embedding__isnull", False)),
+                    fields=["agent", "embedding_model"],
+                    name="idx_memories_model",
+                ),
                 GinIndex(fields=["content_tsv"], name="idx_memories_content_tsv"),
                 GinIndex(fields=["metadata"], name="idx_memories_metadata", opclasses=["jsonb_path_ops"]),
                 pgvector.django.HnswIndex(

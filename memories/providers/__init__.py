@@ -6,6 +6,7 @@ from functools import cache
 
 from django.conf import settings
 
+from memories.model_client import is_reachable
 from memories.providers.base import (
     Provider,
     ProviderError,
@@ -21,6 +22,7 @@ __all__ = [
     "ProviderRefusedError",
     "ProviderUnavailableError",
     "get_provider",
+    "load_model_here_if_alone",
 ]
 
 
@@ -38,6 +40,14 @@ def _provider(name: str) -> Provider:
 def get_provider() -> Provider:
     """The provider that the settings name; its heavy libraries are loaded on first use only."""
     return _provider(settings.ARC_EMBEDDING_PROVIDER)
+
+
+def load_model_here_if_alone() -> None:
+    """For commands: without a model server this process loads the local model itself."""
+    server = settings.ARC_MODEL_SERVER
+    if settings.ARC_EMBEDDING_PROVIDER == "local" and server and not is_reachable(server):
+        settings.ARC_MODEL_SERVER = ""
+        forget_providers()
 
 
 def forget_providers() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from memories.vectors import Vectors
@@ -47,8 +48,11 @@ class Provider(Protocol):
     def chunk_tokens(self) -> tuple[int, int]:
         """The length of a chunk, enough and at most, in tokens of the local model's tokenizer."""
 
-    def embed(self, texts: Sequence[str]) -> Vectors:
-        """float32 of shape (len(texts), DIMENSIONS), checked and padded. Raises ProviderError."""
+    def embed(self, texts: Sequence[str], wait: Callable[[float], None] = time.sleep) -> Vectors:
+        """float32 of shape (len(texts), DIMENSIONS), checked and padded. Raises ProviderError.
+
+        `wait(seconds)` is called between tries; it may raise to stop.
+        """
 
     def embed_query(self, text: str, *, deadline: float) -> Vectors:
         """The vector of one query, shape (DIMENSIONS,), within `deadline` seconds, or ProviderError."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 from memories import model_client
 from memories.models import DIMENSIONS
@@ -43,7 +44,7 @@ class LocalProvider:
         except BadVectorsError as error:
             raise ProviderUnavailableError(f"The local model failed: {error}.") from error
 
-    def embed(self, texts: Sequence[str]) -> Vectors:
+    def embed(self, texts: Sequence[str], wait: Callable[[float], None] = time.sleep) -> Vectors:
         return self._vectors(texts, self.lease_seconds)
 
     def embed_query(self, text: str, *, deadline: float) -> Vectors:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -79,17 +79,17 @@ class OpenAIProvider:
             )
         return self._made
 
-    def embed(self, texts: Sequence[str]) -> Vectors:
+    def embed(self, texts: Sequence[str], wait: Callable[[float], None] = time.sleep) -> Vectors:
         attempt = 0
         while True:
             try:
                 return self._call(texts, self._timeout)
             except ProviderUnavailableError as error:
-                wait = min(2.0**attempt, LONGEST_WAIT) if error.retry_after is None else error.retry_after
+                seconds = min(2.0**attempt, LONGEST_WAIT) if error.retry_after is None else error.retry_after
                 attempt += 1
-                if attempt > self._retries or wait > LONGEST_WAIT:
+                if attempt > self._retries or seconds > LONGEST_WAIT:
                     raise
-                time.sleep(wait)
+                wait(seconds)
 
     def embed_query(self, text: str, *, deadline: float) -> Vectors:
         vector: Vectors = self._call([text], deadline)[0]
@@ -138,6 +138,8 @@ def _in_words(
 ) -> ProviderUnavailableError | ProviderMisconfiguredError | ProviderRefusedError:
     """The failure that a status stands for, in a sentence. The provider's own words are kept short."""
     status, said = error.status_code, " ".join(str(error.message).split())[:200]
+    if status == 402:
+        return ProviderMisconfiguredError(f"The embedding provider wants to be paid (status 402): {said}")
     if status in (401, 403):
         return ProviderMisconfiguredError(
             f"The embedding provider refuses the key (status {status}); check OPENAI_API_KEY."

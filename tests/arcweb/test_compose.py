@@ -18,6 +18,7 @@ from jsonschema.validators import validator_for
 from redis import Redis
 
 from arcweb.embedded import binaries
+from arcweb.embedded.layout import WORKERS
 from arcweb.embedded.postgres import SETTINGS
 from tests.arcweb.test_env_example import names_in_settings
 
@@ -29,7 +30,7 @@ NOT_PASSED_ON = {
     "ARC_BIND", "ARC_DATA_DIR", "ARC_ENV_FILE", "ARC_SERVER_USER", "ARC_WEB_THREADS", "ARC_WORKERS",
     "REDIS_PASSWORD",
 }  # fmt: skip
-APP = ("web", "worker", "beat", "migrate")
+APP = ("web", "worker", "worker-quick", "beat", "migrate")
 
 
 def load(name: str) -> dict[str, Any]:
@@ -127,6 +128,18 @@ def test_every_service_is_watched_locked_down_and_limited(services: dict[str, An
     # Waiting for a container that ends would fail unless one that stays needs it to end well.
     assert services["migrate"]["restart"] == "no"
     assert services["web"]["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
+
+
+def test_each_queue_has_a_worker_of_its_own_that_is_asked_by_its_name(services: dict[str, Any]) -> None:
+    found = {}
+    for name in WORKERS:
+        options = dict(
+            word.removeprefix("--").split("=", 1) for word in services[name]["command"] if "=" in word
+        )
+        assert options["hostname"] == f"{name}@%h"
+        assert f'"{name}@$(hostname)"' in services[name]["healthcheck"]["test"][1]
+        found[name] = options["queues"]
+    assert found == WORKERS
 
 
 def test_images_are_pinned_to_a_major_version(services: dict[str, Any]) -> None:

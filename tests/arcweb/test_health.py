@@ -20,6 +20,7 @@ from pytest_django.fixtures import Settings
 from redis import Redis
 
 from arcweb import health
+from arcweb.celery import app as celery_app
 from arcweb.embedded.stack import Stack
 from arcweb.health import CHECKS, HealthResult, check_all, check_celery, check_postgres, check_redis
 
@@ -196,9 +197,19 @@ def eventually(
 
 
 @contextmanager
-def celery_worker(settings: Settings) -> Iterator[None]:
+def celery_worker(settings: Settings, *options: str) -> Iterator[None]:
     worker = subprocess.Popen(
-        [sys.executable, "-m", "celery", "-A", "arcweb", "worker", "--pool=solo", "--hostname=tested@here"],
+        [
+            sys.executable,
+            "-m",
+            "celery",
+            "-A",
+            "arcweb",
+            "worker",
+            "--pool=solo",
+            "--hostname=tested@here",
+            *options,
+        ],
         cwd=ROOT,
         env={**os.environ, "REDIS_URL": settings.REDIS_URL, "REDIS_STATE_URL": settings.REDIS_STATE_URL},
         stdout=subprocess.DEVNULL,
@@ -218,10 +229,36 @@ def test_celery_counts_workers_and_waiting_tasks(settings: Settings) -> None:
         state.delete("arcweb:celery:celery")
     assert not alone.ok
     assert "No Celery worker answered" in alone.sentence
-    assert alone.facts == {"workers": [], "waiting": 1}
+    assert alone.facts["workers"] == []
+    assert {name: queue["waiting"] for name, queue in alone.facts["queues"].items()} == {
+        "celery": 1,
+        "quick": 0,
+    }
     with celery_worker(settings):
         result = eventually(check_celery, lambda result: result.ok)
-        assert result.facts == {"workers": ["tested@here"], "waiting": 0}
+        served = {"workers": ["tested@here"], "waiting": 0}
+        assert result.facts == {"workers": ["tested@here"], "queues": {"celery": served, "quick": served}}
+
+
+def test_celery_says_which_queue_has_no_worker(settings: Settings) -> None:
+    with celery_worker(settings, "--queues=celery"):
+        result = eventually(check_celery, lambda result: bool(result.facts.get("workers")))
+    assert not result.ok
+    assert "none serves the queue quick" in result.sentence
+    assert "--queues quick" in result.sentence
+
+
+def test_what_must_happen_within_seconds_does_not_wait_behind_long_jobs(settings: Settings) -> None:
+    urgent = ["arcweb.jobs.tasks.reconcile", "memories.tasks.embed_pending", "arcweb.events.tasks.anything"]
+    with Redis.from_url(settings.REDIS_STATE_URL) as state:
+        state.delete("arcweb:celery:celery", "arcweb:celery:quick")
+        try:
+            for name in [*urgent, "arcweb.jobs.tasks.run_job"]:
+                celery_app.send_task(name)
+            lengths = [state.llen(f"arcweb:celery:{queue}") for queue in ("quick", "celery")]
+        finally:
+            state.delete("arcweb:celery:celery", "arcweb:celery:quick")
+    assert lengths == [3, 1]
 
 
 def manage_health(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from arcweb.embedded.layout import Layout
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRETS = {
@@ -105,6 +108,59 @@ def test_generated_secrets_are_new_each_time_and_good_for_production(tmp_path: P
     )
     done = manage("check", "--deploy", "--fail-level", "WARNING", tmp_path=tmp_path, ARC_ENV_FILE=str(dotenv))
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("environment", [{"POSTGRES_HOST": "db.invalid"}, {"ARC_PORT": "eighty"}, {}])
+def test_make_generate_secrets_prints_nothing_else_and_needs_no_sound_settings(
+    environment: dict[str, str],
+) -> None:
+    done = subprocess.run(
+        ["make", "--no-print-directory", "-o", "bootstrap", "generate-secrets"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert {line.partition("=")[0] for line in done.stdout.splitlines()} >= set(SECRETS)
+    assert all(re.fullmatch(r"[A-Z_]+=[\w-]{40,}", line) for line in done.stdout.splitlines())
+
+
+def test_bootstrap_talks_to_stderr_alone(tmp_path: Path) -> None:
+    """A fresh clone whose packages cannot be had: everything that bootstrap says, and pip, in one go."""
+    (tmp_path / "arcweb").mkdir()
+    (tmp_path / "arcweb" / "bootstrap.py").write_text((ROOT / "arcweb/bootstrap.py").read_text())
+    (tmp_path / "requirements.lock").write_text(
+        f"nothing @ file://{tmp_path}/nothing.whl --hash=sha256:{'0' * 64}"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "arcweb/bootstrap.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Making .venv" in done.stderr
+    assert "The packages could not be installed" in done.stderr
+    assert done.stdout == ""
+
+
+def test_sockets_of_a_stranger_are_refused_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    layout = Layout(tmp_path / "var")
+    layout.run_dir.mkdir(parents=True)
+    sockets = layout.socket_dir
+    sockets.symlink_to(tmp_path / "elsewhere")
+    try:
+        done = manage("check", tmp_path=tmp_path)
+    finally:
+        sockets.unlink()
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"ARC Web cannot start: {sockets}, where")
+    assert "Traceback" not in done.stderr
 
 
 def test_a_fresh_clone_needs_no_variable_at_all(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -31,7 +30,8 @@ class NoChromium(RuntimeError):  # noqa: N818 - a sentence, not an error of the 
 @cache
 def ensure_chromium() -> str:
     """The path of a Chromium or Chrome. Test processes that ask at once wait for one installation."""
-    with (Path(tempfile.gettempdir()) / f"arcweb-chromium-{os.getuid()}.lock").open("w") as lock:
+    # In .venv, where no stranger can have put a link of that name.
+    with (Path(sys.prefix) / "arcweb-chromium.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if found := find():
             return found

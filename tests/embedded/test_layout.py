@@ -11,8 +11,15 @@ from pathlib import Path
 import pytest
 
 from arcweb.embedded.errors import EmbeddedError
-from arcweb.embedded.files import make_folder, prepare_data_folder, write_private
-from arcweb.embedded.layout import LONGEST_SOCKET_FOLDER, SECRETS, Layout
+from arcweb.embedded.files import (
+    append_owned,
+    make_folder,
+    prepare_data_folder,
+    read_owned,
+    remove_owned,
+    write_private,
+)
+from arcweb.embedded.layout import LONGEST_SOCKET_FOLDER, SECRETS, TEMPORARY, Layout
 from arcweb.embedded.server_user import ServerUser, server_user
 
 
@@ -64,9 +71,12 @@ def test_sockets_lie_in_the_data_folder_when_its_path_is_short_and_plain(folder:
 
 
 @pytest.mark.parametrize("name", ["with space", "quo'te", "ünïcode", "x" * LONGEST_SOCKET_FOLDER])
-def test_else_they_lie_in_the_temporary_folder(folder: Path, name: str) -> None:
+def test_else_they_lie_in_tmp_whatever_tmpdir_says(
+    folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
     one, other = Layout(folder / name), Layout(folder / name / "clone")
-    assert one.socket_dir.parent == Path(tempfile.gettempdir())
+    assert one.socket_dir.parent == Path("/tmp")
     assert one.socket_dir != other.socket_dir
 
 
@@ -78,7 +88,7 @@ def test_as_root_a_folder_that_others_cannot_reach_has_its_sockets_elsewhere(fol
     before = layout.socket_dir
     prepare_data_folder(layout)
     assert before == layout.socket_dir, "the answer must not change by starting"
-    assert before.parent == Path(tempfile.gettempdir())
+    assert before.parent == TEMPORARY
 
 
 def test_a_socket_folder_that_is_a_link_is_refused(folder: Path) -> None:
@@ -87,6 +97,81 @@ def test_a_socket_folder_that_is_a_link_is_refused(folder: Path) -> None:
     me = ServerUser("me", os.getuid(), os.getgid())
     with pytest.raises(EmbeddedError, match="must be a folder that belongs to me"):
         make_folder(folder / "sockets", mode=0o700, owner=me)
+
+
+NOBODY = ServerUser("nobody", 65534, 65534)
+as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root works for another account")
+
+
+@as_root
+def test_root_follows_no_link_of_the_servers_account(folder: Path) -> None:
+    target = folder / "etc"
+    target.mkdir(mode=0o755)
+    (target / "file").write_text("root's\n")
+    servers = folder / "servers"
+    make_folder(servers, mode=0o700, owner=NOBODY)
+    (servers / "valkey-state").symlink_to(target)
+    (servers / "file").symlink_to(target / "file")
+    (servers / "open").mkdir()
+    (servers / "open" / "file").touch()  # root's, and not empty
+    for attempt in (
+        lambda: make_folder(servers / "valkey-state", mode=0o700, owner=NOBODY),
+        lambda: make_folder(servers / "valkey-state" / "below", mode=0o700, owner=NOBODY),
+        lambda: make_folder(servers / "open", mode=0o700, owner=NOBODY),
+        lambda: write_private(servers / "valkey-state" / "new", "x", owner=NOBODY),
+        lambda: remove_owned(servers / "valkey-state" / "file", NOBODY),
+        lambda: append_owned(servers / "file", "more", NOBODY),
+        lambda: read_owned(servers / "file", NOBODY),
+    ):
+        with pytest.raises(EmbeddedError, match="must be a"):
+            attempt()
+    assert (mode(target), target.stat().st_uid) == (0o755, 0)
+    assert [path.name for path in target.iterdir()] == ["file"]
+    assert (target / "file").read_text() == "root's\n"
+    assert (servers / "open").stat().st_uid == 0
+
+
+@as_root
+def test_a_folder_that_root_made_and_did_not_hand_over_yet_is_taken(folder: Path) -> None:
+    (folder / "sockets").mkdir()
+    make_folder(folder / "sockets", mode=0o700, owner=NOBODY)
+    assert ((folder / "sockets").stat().st_uid, mode(folder / "sockets")) == (NOBODY.uid, 0o700)
+
+
+@as_root
+def test_files_of_the_servers_account_are_read_and_added_to_but_a_pipe_holds_up_nobody(folder: Path) -> None:
+    make_folder(folder / "servers", mode=0o700, owner=NOBODY)
+    path = folder / "servers" / "file"
+    assert read_owned(path, NOBODY) == ""
+    write_private(path, "one\n", owner=NOBODY)
+    append_owned(path, "two\n", NOBODY)
+    assert read_owned(path, NOBODY) == "one\ntwo\n"
+    remove_owned(path, NOBODY)
+    remove_owned(path, NOBODY)
+    os.mkfifo(path)
+    os.chown(path, NOBODY.uid, NOBODY.gid)
+    with pytest.raises(EmbeddedError, match="must be a plain file"):
+        read_owned(path, NOBODY)
+
+
+def test_clients_send_no_password_to_a_socket_folder_of_somebody_else(folder: Path) -> None:
+    layout = Layout(folder / "var")
+    prepare_data_folder(layout)
+    assert layout.strange_sockets() == ""
+    layout.socket_dir.mkdir(mode=0o700)
+    assert layout.strange_sockets() == ""
+    layout.socket_dir.chmod(0o755)
+    assert "remove it and start again" in layout.strange_sockets()
+    layout.socket_dir.rmdir()
+    (folder / "elsewhere").mkdir(mode=0o700)
+    layout.socket_dir.symlink_to(folder / "elsewhere")
+    assert "is a link" in layout.strange_sockets()
+    if os.getuid() == 0:
+        layout.socket_dir.unlink()
+        make_folder(layout.socket_dir, mode=0o700, owner=NOBODY)
+        assert "another user's" in layout.strange_sockets()
+        make_folder(layout.servers_dir, mode=0o700, owner=NOBODY)
+        assert layout.strange_sockets() == ""
 
 
 def test_servers_never_run_as_root(folder: Path) -> None:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+import psutil
 import psycopg
 import pytest
 
 from arcweb.embedded.layout import Layout
-from arcweb.embedded.stack import delete_data
-from tests.running import Running, free_port, kill_all, processes_of
-from tests.stack import new_layout
+from arcweb.embedded.stack import Stack, delete_data
+from memories.model_client import embed
+from tests.running import ROOT, Running, free_port, kill_all, processes_of
+from tests.stack import CLEARED, new_layout
 
 
 def assert_nothing_is_left(layout: Layout, seconds: float = 30) -> None:
@@ -61,8 +66,11 @@ def test_from_an_empty_folder_through_kill_9_to_a_clean_stop(place: tuple[Layout
         connection.execute("CREATE TABLE kept AS SELECT 7 AS n")
     os.kill(int((layout.postgres_dir / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
     first.wait_for("postgres ended (signal 9, SIGKILL)")
-    os.kill(int(layout.worker_ready_file.read_text()), signal.SIGKILL)
+    assert queues(layout) == {"celery": ["worker"], "quick": ["worker-quick"]}
+    os.kill(int(layout.worker_ready_file("worker").read_text()), signal.SIGKILL)
     first.wait_for("worker ended (signal 9, SIGKILL)")
+    os.kill(int(layout.worker_ready_file("worker-quick").read_text()), signal.SIGKILL)
+    first.wait_for("worker-quick ended (signal 9, SIGKILL)")
 
     first.process.kill()
     first.process.wait()
@@ -80,6 +88,37 @@ def test_from_an_empty_folder_through_kill_9_to_a_clean_stop(place: tuple[Layout
     assert processes_of(layout) == []
 
 
+def test_on_external_servers_one_process_holds_the_local_model(
+    place: tuple[Layout, int], throwaway_stack: Callable[..., Stack]
+) -> None:
+    layout, port = place
+    servers = throwaway_stack().layout
+    run = Running(
+        layout,
+        port,
+        POSTGRES_HOST=str(servers.socket_dir),
+        POSTGRES_PASSWORD=servers.read_secret("postgres-password"),
+        POSTGRES_SSLMODE="disable",
+        REDIS_URL=servers.redis_url("cache"),
+        REDIS_STATE_URL=servers.redis_url("state"),
+        ARC_SECRET_KEY=servers.read_secret("secret-key"),
+        ARC_HTTPS="false",
+    )
+    run.wait_for("ARC Web is ready")
+    vectors = embed(str(layout.model_socket), ["a question"], timeout=30)
+    assert vectors.shape == (1, 384)
+    assert layout.socket_dir.stat().st_mode & 0o777 == 0o700
+    told = {
+        process.environ().get("ARC_MODEL_SERVER")
+        for process in psutil.Process(run.process.pid).children()
+        if "celery" in process.cmdline()
+    }
+    assert told == {str(layout.model_socket)}
+    run.process.send_signal(signal.SIGINT)
+    assert run.exit_code() == 0, run.said
+    assert not layout.socket_dir.exists()
+
+
 def test_a_taken_port_is_a_sentence(place: tuple[Layout, int]) -> None:
     layout, port = place
     with socket.socket() as holder:
@@ -91,6 +130,22 @@ def test_a_taken_port_is_a_sentence(place: tuple[Layout, int]) -> None:
     assert "ARC_PORT=" in run.said
     assert "Traceback" not in run.said
     assert processes_of(layout) == []
+
+
+def queues(layout: Layout) -> dict[str, list[str]]:
+    """Which workers serve each queue, without the machine's name."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith(CLEARED)}
+    done = subprocess.run(
+        [sys.executable, "manage.py", "health", "celery", "--json"],
+        cwd=ROOT,
+        env={**env, "ARC_ENV_FILE": "", "ARC_DATA_DIR": str(layout.data_dir)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)["checks"][0]["facts"]["queues"]
+    return {name: [worker.partition("@")[0] for worker in queue["workers"]] for name, queue in found.items()}
 
 
 def _dsn(layout: Layout) -> str:

@@ -18,6 +18,7 @@ import pytest
 import redis
 
 from arcweb.embedded import binaries
+from arcweb.embedded.errors import EmbeddedError
 from arcweb.embedded.layout import Layout
 from arcweb.embedded.postgres import PORT, SUPERUSER
 from arcweb.embedded.processes import wait_until
@@ -124,6 +125,7 @@ class TestSurvival:
             for file, text in zip(files, kept, strict=True):
                 file.write_text("\n".join([str(other.pid), *text.splitlines()[1:]]))
             stack.layout.socket_dir.mkdir(mode=0o700)
+            stack.user.take(stack.layout.socket_dir)
             stale = stack.layout.socket_dir / f".s.PGSQL.{PORT}.lock"
             stale.write_text("\n".join([str(other.pid), *kept[0].splitlines()[1:]]))
             assert pids(stack) == []
@@ -138,6 +140,7 @@ class TestSurvival:
         stack = throwaway_stack(start=False)
         half = stack.layout.servers_dir / "postgres.new" / "base"
         half.mkdir(parents=True)
+        stack.user.take(stack.layout.servers_dir)
         stack.start()
         assert not half.parent.exists()
         assert len(pids(stack)) == 3
@@ -242,6 +245,52 @@ class TestPlaces:
             inner.destroy()
         assert not real.exists()
         assert not inner.layout.socket_dir.exists()
+
+
+class TestLinksOfTheServersAccount:
+    """What that account could put into `servers/` while the servers are stopped."""
+
+    @pytest.mark.parametrize("name", ["valkey-state", "postgres"])
+    def test_a_data_folder_that_is_a_link_is_refused_and_its_target_untouched(
+        self, throwaway_stack: Factory, tmp_path: Path, name: str
+    ) -> None:
+        stack = throwaway_stack(start=False)
+        target = tmp_path / "etc"
+        target.mkdir(mode=0o755)
+        stack.layout.servers_dir.mkdir()
+        (stack.layout.servers_dir / name).symlink_to(target)
+        stack.user.take(stack.layout.servers_dir)
+        with pytest.raises(EmbeddedError, match=f"{name} must be a folder that belongs to"):
+            stack.start()
+        assert (target.stat().st_mode & 0o777, target.stat().st_uid) == (0o755, os.getuid())
+        assert list(target.iterdir()) == []
+
+    def test_a_link_made_while_a_server_was_down_stops_its_restart(
+        self, throwaway_stack: Factory, tmp_path: Path
+    ) -> None:
+        stack = throwaway_stack()
+        cache = stack.servers[1]
+        os.kill(pids(stack)[1], signal.SIGKILL)
+        assert wait_until(lambda: cache.exit_reason() is not None, 10)
+        (tmp_path / "valkey.pid").write_text("kept")
+        cache.folder.rename(cache.folder.with_name("aside"))
+        cache.folder.symlink_to(tmp_path)
+        with pytest.raises(EmbeddedError, match="must be a folder"):
+            cache.start()
+        assert (tmp_path / "valkey.pid").read_text() == "kept"
+        cache.folder.unlink()
+
+    def test_a_linked_marker_is_neither_read_nor_written(
+        self, throwaway_stack: Factory, tmp_path: Path
+    ) -> None:
+        stack = throwaway_stack()
+        marker = stack.layout.real_servers_dir / "initialised"
+        marker.unlink()
+        (tmp_path / "target").write_text("private")
+        marker.symlink_to(tmp_path / "target")
+        with pytest.raises(EmbeddedError, match="must be a plain file"):
+            stack.postgres.initialise(lambda _message: None)
+        assert (tmp_path / "target").read_text() == "private"
 
 
 class TestWhatInitSqlMakes:

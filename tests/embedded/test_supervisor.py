@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -100,8 +101,10 @@ def test_stopping_takes_the_whole_group_even_when_its_leader_will_not_listen(
 ) -> None:
     stubborn = program(STUBBORN, seconds=0.3)
     stubborn.start()
-    assert wait_until(lambda: bool(last_lines(stubborn.log).strip()), 10)
-    member = psutil.Process(int(last_lines(stubborn.log)))
+    assert wait_until(lambda: bool(re.search(r"\d+\n", last_lines(stubborn.log) + "\n")), 10)
+    number = re.search(r"\d+", last_lines(stubborn.log))  # beside it the member's own word
+    assert number is not None
+    member = psutil.Process(int(number[0]))
     stubborn.stop()
     assert stubborn.exit_reason() == "signal 9, SIGKILL"
     assert not alive(member)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import pytest
+from django.db import connection
 from redis import Redis
 
 from arcweb.celery import app
-from arcweb.jobs import dispatch, registry
+from arcweb.jobs import dispatch, ledger, registry
+from arcweb.jobs.models import Job
 
 Declare = Callable[..., Callable[[registry.Run], registry.Run]]
 
@@ -23,6 +27,44 @@ def declare(monkeypatch: pytest.MonkeyPatch) -> Declare:
     return registry.handler
 
 
+@pytest.fixture
+def job(declare: Declare) -> Callable[..., Job]:
+    """Queues a job that the given function runs; `options` go to its handler."""
+
+    def make(run: Any, options: dict[str, Any] | None = None, **values: Any) -> Job:
+        declare("dig", label="Dig", unit="spades", max_attempts=2, **(options or {}))(run)
+        return ledger.enqueue("dig", target="garden", params={"depth": 3}, **values)
+
+    return make
+
+
+def ran(job: Job) -> Job:
+    ledger.run(job.pk)
+    job.refresh_from_db()
+    return job
+
+
+def in_thread(function: Callable[[], Any]) -> threading.Thread:
+    def run() -> None:
+        try:
+            function()
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 10) -> float:
+    """How long it took."""
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < seconds, "it did not happen in time"
+        time.sleep(0.02)
+    return time.monotonic() - started
+
+
 class Broker:
     """The state role that the run's settings point to."""
 
@@ -30,12 +72,12 @@ class Broker:
         self._monkeypatch = monkeypatch
         with app.connection_for_write() as connection:
             self._redis: Redis = connection.default_channel.client
-            self._redis.delete("celery")
+            self._redis.delete("celery", "quick")
 
-    def sent(self) -> list[str]:
-        """The ids of the jobs whose messages wait, oldest first; takes them."""
+    def sent(self, queue: str = "celery") -> list[str]:
+        """The ids of the jobs whose messages wait in that queue, oldest first; takes them."""
         ids = []
-        while (raw := self._redis.rpop("celery")) is not None:
+        while (raw := self._redis.rpop(queue)) is not None:
             message: dict[str, Any] = json.loads(cast("bytes", raw))
             assert message["headers"]["task"] == "arcweb.jobs.tasks.run_job"
             ids.append(message["headers"]["argsrepr"].strip("[]'"))
@@ -60,4 +102,5 @@ def broker() -> Iterator[Broker]:
         broker = Broker(own)
         yield broker
         broker.sent()
+        broker.sent("quick")
     dispatch._paused_until, dispatch._away = 0.0, False

@@ -62,6 +62,17 @@ def test_a_job_is_a_row_in_the_callers_transaction_and_is_sent_after_it(broker: 
     assert Job.objects.count() == 1
 
 
+def test_a_message_goes_to_the_queue_of_its_kind(broker: Broker, declare: Declare) -> None:
+    declare("glance", label="Glance", queue="quick")(lambda context: None)
+    slow = enqueue()
+    quick = ledger.enqueue("glance", target="the garden", params={})
+    assert (broker.sent(), broker.sent("quick")) == ([str(slow.pk)], [str(quick.pk)])
+    Job.objects.update(sent_at=None)
+    unknown = Job.objects.create(kind="fly", queued_at=timezone.now() + timedelta(seconds=1))
+    assert ledger.reconcile().sent == 3
+    assert (broker.sent(), broker.sent("quick")) == ([str(slow.pk), str(unknown.pk)], [str(quick.pk)])
+
+
 def test_a_broker_that_is_away_costs_little_is_logged_once_and_loses_nothing(
     broker: Broker, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -19,48 +19,10 @@ from arcweb.jobs import heartbeat, ledger
 from arcweb.jobs.context import JobContext
 from arcweb.jobs.exceptions import ClaimLost, JobCancelled, JobFailed, RetryLater
 from arcweb.jobs.models import Job
-from tests.jobs.conftest import Declare
+from tests.jobs.conftest import in_thread, ran, wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("broker")]
 State = Job.State
-
-
-@pytest.fixture
-def job(declare: Declare) -> Callable[..., Job]:
-    """Queues a job that the given function runs."""
-
-    def make(run: Any, **values: Any) -> Job:
-        declare("dig", label="Dig", unit="spades", max_attempts=2)(run)
-        return ledger.enqueue("dig", target="garden", params={"depth": 3}, **values)
-
-    return make
-
-
-def ran(job: Job) -> Job:
-    ledger.run(job.pk)
-    job.refresh_from_db()
-    return job
-
-
-def in_thread(function: Callable[[], Any]) -> threading.Thread:
-    def run() -> None:
-        try:
-            function()
-        finally:
-            connection.close()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    return thread
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> float:
-    """How long it took."""
-    started = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started < seconds, "it did not happen in time"
-        time.sleep(0.02)
-    return time.monotonic() - started
 
 
 def test_success_keeps_result_and_progress(job: Callable[..., Job]) -> None:

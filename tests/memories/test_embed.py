@@ -153,11 +153,29 @@ def test_no_transaction_is_open_while_the_provider_works(
     provider = embedding_server.provider()
     original = provider.embed
 
-    def embed_and_look(texts: Any) -> Any:
+    def embed_and_look(texts: Any, *args: Any) -> Any:
         seen.append(len(connection.savepoint_ids))
-        return original(texts)
+        return original(texts, *args)
 
     provider.embed = embed_and_look  # type: ignore[method-assign]
     remember(agent, "a")
     embed.embed_waiting(provider)
     assert seen == [depth]
+
+
+def test_a_wrong_setting_that_looks_like_a_refusal_fails_no_memory(
+    agent: Agent, embedding_server: EmbeddingServer
+) -> None:
+    embedding_server.answer = lambda body: (400, {}, {"error": {"message": "dimensions is not supported"}})
+    remember(agent, *"abcdef")
+    with pytest.raises(ProviderMisconfiguredError, match=r"dimensions is not supported.*settings are wrong"):
+        embed.embed_waiting(embedding_server.provider())
+    assert Memory.objects.state_counts()["pending"] == 6
+
+
+def test_a_failed_memory_can_be_queued_again(agent: Agent, embedding_server: EmbeddingServer) -> None:
+    [memory] = remember(agent, "a")
+    Memory.objects.update(embedding_state="failed", embedding_error="no")
+    assert embed.claim(9, lease_seconds=1) == []
+    assert embed.try_again([memory.pk]) == 1
+    assert embed.embed_waiting(embedding_server.provider()).embedded == 1

@@ -83,7 +83,9 @@ def test_running_the_job_again_changes_nothing(agent: Agent, provider: Embedding
     stored = put(agent)
     run(stored.job)
     before = list(Memory.objects.order_by("id").values_list("id", "embedded_at"))
-    assert run(ingest.reingest(stored.document)).state == "succeeded"
+    assert put(agent).job is None
+    Job.objects.update(state="queued", finished_at=None)
+    assert run(stored.job).state == "succeeded"
     assert list(Memory.objects.order_by("id").values_list("id", "embedded_at")) == before
 
 
@@ -176,3 +178,18 @@ def test_what_another_service_inserts_is_embedded_by_one_job(agent: Agent, provi
     assert run(job).result == {"embedded": 3, "reused": 0, "refused": 0}
     embed_pending()
     assert Job.objects.count() == 1
+
+
+def test_a_document_that_failed_is_ingested_by_giving_it_again(
+    agent: Agent, provider: EmbeddingServer
+) -> None:
+    provider.answer = lambda body: (401, {}, {"error": {"message": "no"}})
+    first = put(agent)
+    assert run(first.job).state == "failed"
+    provider.answer = None
+    again = put(agent, name="copy.txt")
+    assert not again.created
+    assert again.document == first.document
+    assert again.job != first.job
+    assert run(again.job).state == "succeeded"
+    assert not Memory.objects.exclude(embedding_state="embedded").exists()

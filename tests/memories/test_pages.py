@@ -302,3 +302,38 @@ def test_no_page_needs_inline_script_or_style(admin_page: Client) -> None:
         assert "onclick=" not in page
         assert "<style" not in page
         assert " style=" not in page
+
+
+def test_saving_an_unchanged_memory_changes_nothing(admin_page: Client) -> None:
+    memory = Memory.objects.create(content="one\ntwo ", embedding=[0.5] * 1536, embedding_model="m")
+    url = reverse("admin:memories_memory_change", args=[memory.pk])
+    assert admin_page.post(url, {"content": "one\r\ntwo ", "metadata": ""}).status_code == 302
+    memory.refresh_from_db()
+    assert (memory.content, memory.embedding_state) == ("one\ntwo ", "embedded")
+
+
+def test_a_list_longer_than_what_is_counted_says_so_and_takes_no_action_on_all(
+    admin_page: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from arcweb import admin
+
+    monkeypatch.setattr(admin, "MOST_COUNTED", 5)
+    for n in range(7):
+        Memory.objects.create(content=f"memory {n}")
+    url = reverse("admin:memories_memory_changelist")
+    assert "more than 5 memories" in body(admin_page.get(url))
+    assert "more than" not in body(admin_page.get(url + "?embedding_state__exact=failed"))
+    first = str(Memory.objects.values_list("pk", flat=True)[0])
+    data = {"action": "delete_selected", "select_across": "1", "_selected_action": [first], "post": "yes"}
+    assert "nothing was done" in body(admin_page.post(url, data, follow=True))
+    assert Memory.objects.count() == 7
+
+
+def test_failed_memories_are_queued_again_from_the_list(admin_page: Client) -> None:
+    memory = Memory.objects.create(content="a")
+    Memory.objects.update(embedding_state="failed", embedding_error="too long")
+    data = {"action": "embed_again", "_selected_action": [str(memory.pk)]}
+    url = reverse("admin:memories_memory_changelist")
+    assert "1 failed memories are queued" in body(admin_page.post(url, data, follow=True))
+    memory.refresh_from_db()
+    assert (memory.embedding_state, memory.embedding_error) == ("pending", "")

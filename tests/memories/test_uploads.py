@@ -2,7 +2,7 @@ import hashlib
 
 import pytest
 
-from memories.uploads import UploadError, from_bytes, from_text
+from memories.uploads import UploadError, from_bytes, from_text, name_for
 
 
 def test_a_text_file_is_taken_as_it_is() -> None:
@@ -42,3 +42,14 @@ def test_everything_else_is_refused_in_a_sentence(name: str, data: bytes, words:
 def test_a_pasted_text_with_half_characters_is_refused() -> None:
     with pytest.raises(UploadError, match="surrogates"):
         from_text("a", "x\ud800y", limit_mb=1)
+
+
+def test_line_ends_are_those_of_the_project() -> None:
+    assert from_bytes("a.txt", b"a\r\nb\rc\n", limit_mb=1).text == "a\nb\nc\n"
+
+
+@pytest.mark.parametrize(
+    "text", ["C:\\temp\\x is a path", "a/b", "\u200d joined \U0001f469\u200d\U0001f52c", "\x07\x07", ".."]
+)
+def test_a_name_made_from_a_text_is_a_good_name(text: str) -> None:
+    assert from_text(name_for(text), text + "x", limit_mb=1).name.endswith(".txt")

@@ -1,4 +1,7 @@
-"""manage.py generate_secrets: new secrets as lines for .env."""
+"""manage.py generate_secrets: new secrets as lines for .env.
+
+`make generate-secrets` runs this file itself: it must work while settings still miss these very secrets.
+"""
 
 from __future__ import annotations
 
@@ -23,5 +26,13 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def handle(self, *args: Any, **options: Any) -> None:
-        for name, size in SECRETS.items():
-            self.stdout.write(f"{name}={secrets.token_urlsafe(size)}")
+        self.stdout.write(new_secrets())
+
+
+def new_secrets() -> str:
+    """A line NAME=value for each of SECRETS."""
+    return "\n".join(f"{name}={secrets.token_urlsafe(size)}" for name, size in SECRETS.items())
+
+
+if __name__ == "__main__":
+    print(new_secrets())

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from agents.lookup import AgentLookupError, find_agent
 from arcweb.forms import parse_json_object
-from memories.providers import get_provider
+from memories.providers import get_provider, load_model_here_if_alone
 from memories.search import Filters, SearchInputError, search
 
 
@@ -31,8 +31,9 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        load_model_here_if_alone()
         try:
-            agent = find_agent(options["agent"]) if options["agent"] else None
+            agent = find_agent(options["agent"]) if options["agent"] is not None else None
             filters = Filters(
                 agent.pk if agent else None, options["type"], parse_json_object(options["metadata"])
             )
@@ -54,5 +55,10 @@ class Command(BaseCommand):
             score = "  —  " if hit.similarity is None else f"{hit.similarity:.3f}"
             where = f" [{hit.document_name}]" if hit.document_name else ""
             self.stdout.write(
-                f"{score}  {hit.agent_name or 'no agent'}{where}  {' '.join(hit.content.split())[:200]}"
+                f"{score}  {hit.agent_name or 'no agent'}{where}  {printable(hit.content)[:200]}"
             )
+
+
+def printable(text: str) -> str:
+    """One line without control characters, which a terminal would obey."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
