@@ -20,6 +20,8 @@ def find_agent(name_or_id: str) -> Agent:
         return Agent.objects.get(pk=UUID(name_or_id))
     except (ValueError, Agent.DoesNotExist):
         pass
+    if not name_or_id.isprintable():
+        raise AgentLookupError("An agent's name has only characters that can be printed.")
     found = list(Agent.objects.named(name_or_id)[:5])
     if not found:
         raise AgentLookupError(f"There is no agent named {name_or_id!r}.")

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse
 
@@ -49,6 +50,8 @@ class AuditedAdmin(_ModelAdmin):
         # Django runs actions outside any transaction: a deletion that fails would leave its events behind.
         if request.method != "POST":
             return super().changelist_view(request, extra_context)
+        for key in request.POST.getlist(ACTION_CHECKBOX_NAME):
+            self.model._meta.pk.to_python(key)  # a ValidationError, answered with 400, instead of a 500
         with transaction.atomic():
             return super().changelist_view(request, extra_context)
 

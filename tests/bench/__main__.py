@@ -144,9 +144,8 @@ def bench_delete() -> None:
     fill(agent.pk, 10_000, 7)
     started = time.perf_counter()
     agent.delete()
-    print(
-        f"| delete an agent of 100,000 memories, 10,000 with vectors | {time.perf_counter() - started:.2f} s | | |"
-    )
+    taken = time.perf_counter() - started
+    print(f"| delete an agent of 100,000 memories, 10,000 with vectors | {taken:.2f} s | | |")
 
 
 def main() -> None:

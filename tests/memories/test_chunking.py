@@ -1,7 +1,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memories.chunking import chunk_text
+from memories.chunking import chunk_text, sections
 from memories.local_model import counting_tokenizer
 
 TOKENIZER = counting_tokenizer()
@@ -41,3 +41,21 @@ def test_enough_is_enough() -> None:
     text = "\n\n".join(f"Paragraph {n} is about one thing and has some ten words." for n in range(20))
     chunks = chunk_text(text, tokenizer=TOKENIZER, tokens=(10, 200))
     assert [chunk.text for chunk in chunks] == text.split("\n\n")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(alphabet="ab \n", max_size=300), st.integers(2, 50))
+def test_sections_are_the_text_in_pieces(text: str, size: int) -> None:
+    pieces = list(sections(text, size))
+    assert "".join(piece for _, piece in pieces) == text
+    assert all(text[start : start + len(piece)] == piece for start, piece in pieces)
+    assert all(0 < len(piece) <= size + 2 for _, piece in pieces)
+
+
+def test_sections_end_at_a_blank_line() -> None:
+    text = "one two three\n\nfour five six\n\nseven eight"
+    assert [piece for _, piece in sections(text, 20)] == [
+        "one two three\n\n",
+        "four five six\n\n",
+        "seven eight",
+    ]

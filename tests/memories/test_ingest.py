@@ -193,3 +193,31 @@ def test_a_document_that_failed_is_ingested_by_giving_it_again(
     assert again.job != first.job
     assert run(again.job).state == "succeeded"
     assert not Memory.objects.exclude(embedding_state="embedded").exists()
+
+
+def test_a_large_text_can_be_cancelled_while_it_is_cut(agent: Agent, provider: EmbeddingServer) -> None:
+    stored = put(agent, text="A sentence of some words. " * 200_000)
+    assert stored.job is not None
+    said: list[str] = []
+
+    def progress(done: int, total: int, message: str) -> None:
+        said.append(message)
+        if len(said) == 3:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        ingest.ingest_document(stored.document.pk, providers.get_provider(), progress)
+    assert said[2].startswith("cutting the text into chunks: ")
+    assert not Memory.objects.exists()
+    stored.document.refresh_from_db()
+    assert stored.document.chunked_at is None
+
+
+def test_a_document_deleted_while_it_is_cut_is_no_success(agent: Agent, provider: EmbeddingServer) -> None:
+    stored = put(agent)
+
+    def delete(*_: Any) -> None:
+        Document.objects.filter(pk=stored.document.pk).delete()
+
+    with pytest.raises(Document.DoesNotExist):
+        ingest.ingest_document(stored.document.pk, providers.get_provider(), delete)

@@ -62,6 +62,8 @@ def test_an_agent_is_made_changed_and_its_changes_are_events(admin_page: Client)
         ('{"a": "\\ud800"}', "half characters"),
         ('{"a": ' + "[" * 100_000 + "]" * 100_000 + "}", "nested too deeply"),
         ('"' + "x" * 300_000 + '"', "longer than 256 kB"),
+        ('{"a": 1e999}', "number that is too large"),
+        ('{"a": ' + "9" * 5000 + "}", "more than 1000 digits"),
     ],
 )
 def test_bad_json_is_told_and_what_was_typed_is_kept(admin_page: Client, config: str, words: str) -> None:
@@ -337,3 +339,53 @@ def test_failed_memories_are_queued_again_from_the_list(admin_page: Client) -> N
     assert "1 failed memories are queued" in body(admin_page.post(url, data, follow=True))
     memory.refresh_from_db()
     assert (memory.embedding_state, memory.embedding_error) == ("pending", "")
+
+
+@pytest.mark.parametrize("bad", ["zzz", "\x00", "9" * 40, "1e5"])
+def test_bad_values_in_hidden_fields_are_refused_in_a_sentence(admin_page: Client, bad: str) -> None:
+    agent = Agent.objects.create(name="keeper", type="assistant")
+    for name in ("agents_agent", "memories_memory", "memories_document", "auth_user"):
+        data = {"action": "delete_selected", "_selected_action": [bad], "post": "yes"}
+        response = admin_page.post(reverse(f"admin:{name}_changelist"), data, follow=True)
+        assert response.status_code in (200, 400), name
+    response = admin_page.post(reverse("admin:memories_memory_add"), {"agent": bad, "content": "a"})
+    assert response.status_code in (200, 400)
+    assert not Memory.objects.exists()
+    assert Agent.objects.get() == agent
+
+
+@pytest.mark.parametrize(
+    "query", ["created_at__year=0", "created_at__year=99999", "name__regex={", "id__in=x"]
+)
+def test_lists_offer_no_other_filters_than_their_own(admin_page: Client, query: str) -> None:
+    assert admin_page.get(f"{reverse('admin:agents_agent_changelist')}?{query}").status_code in (302, 400)
+
+
+def test_nonsense_before_the_login_is_no_500(client: Client, settings: Any) -> None:
+    client.cookies[settings.SESSION_COOKIE_NAME] = "abc\x00defghijkl"
+    assert client.get(reverse("admin:login")).status_code == 200
+    headers = {"HX-Request": "true", "HX-Current-URL": "http://[::1"}
+    assert client.get(reverse("admin:login"), headers=headers).status_code == 200
+
+
+def test_an_agent_that_was_deleted_while_the_form_was_open_is_told(admin_page: Client) -> None:
+    from memories import ingest, uploads
+
+    agent = Agent.objects.create(name="keeper", type="assistant")
+    upload_text = uploads.from_text("a.txt", "text", limit_mb=1)
+    Agent.objects.filter(pk=agent.pk).delete()
+    with pytest.raises(Agent.DoesNotExist):
+        ingest.store(agent, upload_text)
+    assert "no such agent" in body(admin_page.post(INGEST, {"agent": agent.pk, "text": "words"}))
+
+
+def test_another_persons_job_is_not_shown_by_its_id(client: Client) -> None:
+    agent = Agent.objects.create(name="keeper", type="assistant")
+    from memories import ingest, uploads
+
+    stored = ingest.store(agent, uploads.from_text("secret plan.txt", "text", limit_mb=1))
+    assert stored.job is not None
+    user = User.objects.create_user("writer", is_staff=True)
+    user.user_permissions.add(Permission.objects.get(codename="add_document"))
+    client.force_login(user)
+    assert "secret plan" not in body(client.get(f"{INGEST}?job={stored.job.pk}"))
