@@ -68,14 +68,14 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
 
     def _agent(self, name: str, create_type: str | None) -> Agent:
+        if not name.strip() or len(name) > 255 or not name.isprintable():
+            raise CommandError("An agent's name has 1 to 255 characters that can be printed.")
         try:
             return find_agent(name)
         except AgentLookupError as error:
             if create_type is None or Agent.objects.named(name).exists():
                 hint = " --create makes one." if create_type is None else ""
                 raise CommandError(f"{error}{hint}") from error
-        if not name.strip() or len(name) > 255 or not name.isprintable():
-            raise CommandError("An agent's name has 1 to 255 characters that can be printed.")
         agent = Agent.objects.create(name=name, type=create_type[:50] or "assistant")
         self.stdout.write(f"made the agent {agent.name} ({agent.pk})")
         return agent
