@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.actions import delete_selected
+from django.contrib.admin.utils import unquote
 from django.core.paginator import Paginator
 from django.db import models
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.utils.functional import cached_property
 
 from arcweb.registry import dependents_of
@@ -19,6 +22,8 @@ else:
 
 #: Rows up to which a list is counted; beyond it the page says "more than".
 MOST_COUNTED = 10_000
+#: Names on the page that asks whether to delete.
+MOST_NAMED = 20
 
 
 class CappedPaginator(Paginator):
@@ -65,19 +70,27 @@ class LargeTable(_ModelAdmin):
 
 
 class CountedDeletion(_ModelAdmin):
-    """Deletion that counts what goes with an object instead of listing it.
+    """Deletion that counts what goes with an object instead of listing it, and asks for a typed word.
 
     The rows that depend on it are deleted by the database (ON DELETE CASCADE); what they are is
     contributed through `arcweb.registry.register_dependents`.
     """
+
+    actions: tuple[str, ...] = ("delete_selected",)
+
+    def deletion_name(self, obj: Any) -> str:
+        """What the confirmation calls an object; to delete a single one this is typed."""
+        return str(obj)
 
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
     ) -> tuple[list[Any], dict[str, int], set[str], list[str]]:
         if isinstance(objs, models.QuerySet):
             objs = objs.order_by("pk")
-        keys = [obj.pk for obj in objs]
-        names = [str(obj) for obj in objs[:20]]
+            keys = list(objs.values_list("pk", flat=True))
+        else:
+            keys = [obj.pk for obj in objs]
+        names = [self.deletion_name(obj) for obj in objs[:MOST_NAMED]]
         if len(keys) > len(names):
             names.append(f"and {len(keys) - len(names)} more")
         counts = {str(self.model._meta.verbose_name_plural): len(keys)}
@@ -87,3 +100,32 @@ class CountedDeletion(_ModelAdmin):
         if not self.has_delete_permission(request):
             missing.add(str(self.model._meta.verbose_name))
         return names, counts, missing, []
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        obj = self.get_object(request, unquote(object_id))
+        wanted = self.deletion_name(obj).strip() if obj is not None else ""
+        if request.method == "POST" and obj is not None and not self._typed(request, wanted):
+            return HttpResponseRedirect(request.path)
+        return super().delete_view(request, object_id, {**(extra_context or {}), "type_this": wanted})
+
+    @admin.action(description="Delete the selected", permissions=["delete"])
+    def delete_selected(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+        count = str(queryset.count())
+        if request.POST.get("post") and not self._typed(request, count):
+            return None
+        response = delete_selected(self, request, queryset)
+        if isinstance(response, TemplateResponse) and response.context_data is not None:
+            # Keys alone: the template of Django would load every selected row.
+            keys = list(queryset.values_list("pk", flat=True))
+            response.context_data |= {"type_this": count, "keys": keys}
+        return response
+
+    def _typed(self, request: HttpRequest, wanted: str) -> bool:
+        if request.POST.get("typed", "").strip() == wanted:
+            return True
+        self.message_user(
+            request, f"Nothing was deleted: to confirm, type {wanted} as it is.", messages.ERROR
+        )
+        return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 
 def broker_url(url: str) -> str:
@@ -17,11 +17,3 @@ def broker_url(url: str) -> str:
     query["virtual_host"] = query.pop("db", "0")
     # Not urlunsplit: it drops the // when there is no password before the path.
     return f"redis+socket://{parts.netloc}{parts.path}?{urlencode(query)}"
-
-
-def without_password(url: str) -> str:
-    """The URL fit for a person's eyes: user and password replaced."""
-    parts = urlsplit(url)
-    if "@" not in parts.netloc:
-        return url
-    return urlunsplit(parts._replace(netloc=f"***@{parts.netloc.rpartition('@')[2]}"))

@@ -92,7 +92,7 @@ class DocumentAdmin(CountedDeletion, LargeTable, AuditedAdmin):
 
 
 @admin.register(Memory)
-class MemoryAdmin(LargeTable, AuditedAdmin):
+class MemoryAdmin(CountedDeletion, LargeTable, AuditedAdmin):
     form = MemoryForm
     list_display = ("preview", "agent", "document", "embedding_state", "created_at")
     list_display_links = ("preview",)
@@ -103,7 +103,7 @@ class MemoryAdmin(LargeTable, AuditedAdmin):
     sortable_by = ("created_at",)
     ordering = ("-created_at", "-id")
     linked_lookups = ("agent__id__exact", "document__id__exact")
-    actions = ("embed_again",)
+    actions = ("delete_selected", "embed_again")
     readonly_fields = (
         "document",
         "position",
@@ -143,15 +143,5 @@ class MemoryAdmin(LargeTable, AuditedAdmin):
         # Only what was typed is written: the worker may be writing the vector's columns right now.
         obj.save(**({"update_fields": form.changed_data} if change else {}))
 
-    def delete_model(self, request: HttpRequest, obj: Memory) -> None:
-        Memory.objects.filter(pk=obj.pk).delete()
-
-    def get_deleted_objects(
-        self, objs: Any, request: HttpRequest
-    ) -> tuple[list[Any], dict[str, int], set[str], list[str]]:
-        names = [self.preview(memory) for memory in objs[:20]]
-        count = objs.count() if isinstance(objs, QuerySet) else len(objs)
-        if count > len(names):
-            names.append(f"and {count - len(names)} more")
-        missing = set() if self.has_delete_permission(request) else {"memory"}
-        return names, {"memories": count}, missing, []
+    def deletion_name(self, obj: Memory) -> str:
+        return " ".join(self.preview(obj).split()[:4])

@@ -100,10 +100,6 @@ class Layout:
     def postgres_dir(self) -> Path:
         return self.servers_dir / "postgres"
 
-    @property
-    def wal_archive_dir(self) -> Path:
-        return self.servers_dir / "wal-archive"
-
     def valkey_dir(self, role: str) -> Path:
         """role: "cache" or "state"."""
         return self.servers_dir / f"valkey-{role}"

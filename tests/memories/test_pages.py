@@ -200,7 +200,9 @@ def test_deleting_an_agent_counts_instead_of_listing(admin_page: Client) -> None
     assert "memories: 1234" in page.lower()
     assert "documents: 1" in page.lower()
     assert "memory number" not in page
-    assert admin_page.post(url, {"post": "yes"}).status_code == 302
+    assert "Nothing was deleted" in body(admin_page.post(url, {"post": "yes", "typed": "keep"}, follow=True))
+    assert Agent.objects.count() == 2
+    assert admin_page.post(url, {"post": "yes", "typed": "keeper"}).status_code == 302
     assert [memory.content for memory in Memory.objects.all()] == ["stays"]
     assert Document.objects.count() == 0
     event = Event.objects.get(kind="agent.deleted")
@@ -389,3 +391,21 @@ def test_another_persons_job_is_not_shown_by_its_id(client: Client) -> None:
     user.user_permissions.add(Permission.objects.get(codename="add_document"))
     client.force_login(user)
     assert "secret plan" not in body(client.get(f"{INGEST}?job={stored.job.pk}"))
+
+
+def test_deleting_several_asks_for_their_number(admin_page: Client) -> None:
+    for n in range(30):
+        Memory.objects.create(content=f"memory {n}", embedding=[0.5] * 1536)
+    url = reverse("admin:memories_memory_changelist")
+    data = {"action": "delete_selected", "_selected_action": [str(m.pk) for m in Memory.objects.all()]}
+    page = body(admin_page.post(url, data))
+    assert "and 10 more" in page
+    assert "<kbd>30</kbd>" in page
+    assert page.count('name="_selected_action"') == 30
+    assert "Nothing was deleted" in body(
+        admin_page.post(url, {**data, "post": "yes", "typed": "3"}, follow=True)
+    )
+    assert Memory.objects.count() == 30
+    assert admin_page.post(url, {**data, "post": "yes", "typed": "30"}).status_code == 302
+    assert Memory.objects.count() == 0
+    assert Event.objects.filter(kind="memory.deleted").count() == 30
