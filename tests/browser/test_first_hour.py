@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
 def picture(page: Page, name: str) -> None:
     RESULTS.mkdir(exist_ok=True)
+    page.evaluate("scrollTo(0, 0)")  # the navigation has scrolled its own entry into view
     page.screenshot(path=RESULTS / f"{name}.png")
 
 
