@@ -53,9 +53,6 @@ class LinesField(forms.CharField):
     def to_python(self, value: Any) -> str:
         return (super().to_python(value) or "").replace("\r\n", "\n")
 
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        return super().has_changed(self.to_python(initial), self.to_python(data))
-
 
 class MemoryForm(forms.ModelForm[Memory]):
     agent = _agent_field(required=False, help_text="Empty: a memory of no agent.")
