@@ -56,17 +56,6 @@ class DocumentAdmin(CountedDeletion, LargeTable, AuditedAdmin):
     list_select_related = ("agent",)
     search_fields = ("name",)
     ordering = ("-created_at", "-id")
-    fields = (
-        "name",
-        "agent",
-        "media_type",
-        "size_bytes",
-        "chunk_count",
-        "chunked_at",
-        "created_at",
-        "memories",
-        "metadata",
-    )
     readonly_fields = (
         "agent",
         "media_type",
@@ -76,6 +65,7 @@ class DocumentAdmin(CountedDeletion, LargeTable, AuditedAdmin):
         "created_at",
         "memories",
     )
+    fields = ("name", *readonly_fields, "metadata")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False  # documents come in by ingestion

@@ -85,17 +85,13 @@ def store(agent: Agent, upload: TextUpload) -> Stored:
     return Stored(document, job, created=True)
 
 
-def _key(document: Document) -> str:
-    return f"{JOB_KIND}:{document.pk}"
-
-
 def _enqueue(document: Document) -> Job:
     return ledger.enqueue(
         JOB_KIND,
         title=f"Ingest {document.name}"[:200],
         target=str(document.agent),
         params={"document": str(document.pk)},
-        unique_key=_key(document),
+        unique_key=f"{JOB_KIND}:{document.pk}",
     )
 
 

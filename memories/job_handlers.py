@@ -64,4 +64,6 @@ def run_embed(context: JobContext) -> dict[str, Any]:
         total = embed.embed_waiting(get_provider(), after_batch=advance, wait=context.wait)
     except ProviderError as error:
         raise JobFailed(str(error)) from error
+    # Rows that came or went meanwhile moved the total; at the end it is what was done.
+    context.progress(done, done)
     return {"embedded": total.embedded, "reused": total.reused, "refused": total.refused}

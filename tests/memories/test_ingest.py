@@ -176,6 +176,7 @@ def test_what_another_service_inserts_is_embedded_by_one_job(agent: Agent, provi
     embed_pending()
     [job] = Job.objects.all()
     assert run(job).result == {"embedded": 3, "reused": 0, "refused": 0}
+    assert (job.done, job.total) == (3, 3)
     embed_pending()
     assert Job.objects.count() == 1
 
