@@ -1,13 +1,29 @@
 """What the apps contribute to the admin site without the site knowing them. Pure: imports no Django.
 
-An app calls `register_page` in its admin.py, which Django's admin discovers before it reads the URLs.
+An app contributes in its admin.py, which Django's admin discovers before it reads the URLs: pages and
+navigation here, cards and panels through `arcweb.panels`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
+
+#: The headings of the navigation, in their order.
+Group = Literal["Agents", "Memories", "Redis", "PostgreSQL", "Safety"]
+GROUPS: tuple[Group, ...] = get_args(Group)
+
+
+@dataclass(frozen=True)
+class NavItem:
+    """A line of the navigation and of the command palette, shown to those who have `permission`."""
+
+    title: str
+    group: Group
+    url_name: str  #: "admin:memories_memory_changelist"
+    permission: str = ""  #: "app_label.codename"; empty: everybody who may enter the admin
+    order: int = 100  #: within the group, lowest first
 
 
 @dataclass(frozen=True)
@@ -15,20 +31,22 @@ class Page:
     """A page of the admin site that belongs to no ModelAdmin.
 
     The site wraps `view` (which takes the request and returns a response) in `admin_view`, refuses it
-    with 403 to those who lack `permission`, and lists it on the overview and in the navigation for
-    those who have it. Its template gets the site's context from `admin.site.each_context(request)`.
+    with 403 to those who lack `permission`, and lists it in the navigation for those who have it. Its
+    template gets the site's context from `admin.site.each_context(request)`.
     """
 
     path: str  #: below the site's root, as in `path()`: "events/"
     view: Callable[..., Any]
     name: str  #: reversed as "admin:<name>"
     title: str
-    group: str  #: the heading that lists it; an app's label puts it beside that app's models
+    group: Group  #: the heading of the navigation
     permission: str = ""  #: "app_label.codename"; empty: everybody who may enter the admin
-    listed: bool = True  #: False: reachable, not listed (a page below another)
+    listed: bool = True  #: False: reachable, not in the navigation (a page below another)
+    order: int = 100
 
 
 _pages: dict[str, Page] = {}
+_nav: dict[str, NavItem] = {}
 
 
 def register_page(page: Page) -> None:
@@ -37,11 +55,52 @@ def register_page(page: Page) -> None:
         if other != page and (other.name == page.name or other.path == page.path):
             raise ValueError(f"The pages {other.title!r} and {page.title!r} share a name or a path.")
     _pages[page.name] = page
+    if page.listed:
+        register_nav(NavItem(page.title, page.group, f"admin:{page.name}", page.permission, page.order))
 
 
 def registered_pages() -> tuple[Page, ...]:
     """Every page in the order of registration."""
     return tuple(_pages.values())
+
+
+def register_nav(item: NavItem) -> None:
+    """Add a line to the navigation, such as a ModelAdmin's list."""
+    _nav[item.url_name] = item
+
+
+def navigation() -> list[NavItem]:
+    """Every line, by group, order and title, whoever may see it."""
+    return sorted(_nav.values(), key=lambda item: (GROUPS.index(item.group), item.order, item.title))
+
+
+@dataclass(frozen=True)
+class Found:
+    """One thing that the command palette offers."""
+
+    title: str
+    url: str
+    note: str = ""  #: what tells it from others of that title
+
+
+@dataclass(frozen=True)
+class Finder:
+    """Things of one kind that the command palette can go to."""
+
+    label: str  #: the heading of what it finds: "Agents"
+    permission: str
+    find: Callable[[Any, str, int], Sequence[Found]]  #: (user, text, at most so many); quick, by an index
+
+
+_finders: dict[str, Finder] = {}
+
+
+def register_finder(finder: Finder) -> None:
+    _finders[finder.label] = finder
+
+
+def finders() -> tuple[Finder, ...]:
+    return tuple(_finders.values())
 
 
 @dataclass(frozen=True)

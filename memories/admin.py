@@ -26,7 +26,7 @@ register_page(
         admin_views.search_page,
         "memories_search",
         "Search",
-        "memories",
+        "Agents",
         "memories.view_memory",
     )
 )
@@ -36,7 +36,7 @@ register_page(
         admin_views.ingest_page,
         "memories_ingest",
         "Ingest",
-        "memories",
+        "Agents",
         "memories.add_document",
     )
 )

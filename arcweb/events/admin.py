@@ -14,7 +14,7 @@ from arcweb.events import record
 from arcweb.events.admin_views import events
 from arcweb.registry import Page, register_page
 
-register_page(Page("events/", events, "events", "Events", group="events", permission="events.view_event"))
+register_page(Page("events/", events, "events", "Events", group="Safety", permission="events.view_event"))
 
 
 if TYPE_CHECKING:
