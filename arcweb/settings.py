@@ -82,6 +82,7 @@ INSTALLED_APPS = [
     "arcweb.embedded",
     "arcweb.jobs",
     "arcweb.events",
+    "arcweb.samples",
     "arcweb.accounts",
     "agents",
     "memories",
@@ -122,6 +123,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "arcweb.shell.context",
             ],
         },
     }
@@ -136,6 +138,8 @@ WHITENOISE_USE_FINDERS = True
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_I18N = False
+DATETIME_FORMAT = "Y-m-d H:i"
+DATE_FORMAT = "Y-m-d"
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -250,6 +254,7 @@ CELERY_TASK_ROUTES = {
     "arcweb.jobs.tasks.reconcile": {"queue": "quick"},
     "memories.tasks.embed_pending": {"queue": "quick"},
     "arcweb.events.tasks.*": {"queue": "quick"},
+    "arcweb.samples.tasks.*": {"queue": "quick"},
 }
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 5
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
@@ -259,6 +264,8 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(ARC_DATA_DIR / "run" / "beat-schedule")
 
 #: Seconds without a heartbeat after which a running job is taken from its worker.
 ARC_JOB_LOST_AFTER = env.integer("ARC_JOB_LOST_AFTER", 30, low=6, high=3600)
+#: Days that samples, the figures behind the charts, are kept.
+ARC_SAMPLE_DAYS = env.integer("ARC_SAMPLE_DAYS", 14, low=1, high=3650)
 
 # --- embedding ---------------------------------------------------------------------------------
 ARC_EMBEDDING_PROVIDER = env.text("ARC_EMBEDDING_PROVIDER", "local", choices=["local", "openai"])

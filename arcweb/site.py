@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect
 from django.urls import URLPattern, URLResolver, path, reverse
 from django_htmx.http import HttpResponseClientRedirect
 
@@ -26,10 +27,13 @@ class ArcAdminSite(AdminSite):
     site_url = None
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
+        from arcweb import shell  # imports the default site, which is being made while this module loads
+
         pages: list[URLPattern | URLResolver] = [
             path(page.path, self.admin_view(self._guarded(page)), name=page.name)
             for page in registered_pages()
         ]
+        pages.append(path("find/", self.admin_view(shell.find), name="find"))
         # Without "view on site": no object here has a page elsewhere.
         own = [url for url in super().get_urls() if getattr(url, "name", "") != "view_on_site"]
         return pages + own
@@ -45,36 +49,24 @@ class ArcAdminSite(AdminSite):
 
         return view
 
-    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
-        """Django's list of apps with the registered pages that this user may open."""
-        apps: list[Any] = list(super().get_app_list(request, app_label))
-        sections = {app["app_label"]: app for app in apps}
-        for page in registered_pages():
-            if not page.listed or (page.permission and not request.user.has_perm(page.permission)):
-                continue
-            if app_label is not None and page.group != app_label:
-                continue
-            url = reverse(f"admin:{page.name}", current_app=self.name)
-            if page.group not in sections:
-                sections[page.group] = {
-                    "name": page.group.replace("_", " ").capitalize(),
-                    "app_label": page.group,
-                    "app_url": url,
-                    "has_module_perms": True,
-                    "models": [],
-                }
-                apps.append(sections[page.group])
-            sections[page.group]["models"].append(
-                {
-                    "name": page.title,
-                    "object_name": page.name,
-                    "perms": {"view": True},
-                    "admin_url": url,
-                    "add_url": None,
-                    "view_only": True,
-                }
-            )
-        return sorted(apps, key=lambda app: app["name"].lower())
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        """Django's, without its list of apps, which asks for every model's permissions on every page."""
+        return {
+            "site_title": self.site_title,
+            "site_header": self.site_header,
+            "site_url": None,
+            "has_permission": self.has_permission(request),
+            "available_apps": [],
+            "is_popup": False,
+            "is_nav_sidebar_enabled": False,
+            "log_entries": [],
+        }
+
+    def app_index(
+        self, request: HttpRequest, app_label: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Django lists an app's models here; the navigation does that on every page."""
+        return redirect("admin:index")
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         # A fragment that polls after the session ended must bring the login page, not be filled with it.

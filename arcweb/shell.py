@@ -1,0 +1,103 @@
+"""What every page of the admin is framed by: the navigation, and the command palette's findings."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from django.contrib.admin import site
+from django.db import DatabaseError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.functional import SimpleLazyObject
+from django.views.decorators.http import require_safe
+
+from arcweb.registry import Found, NavItem, finders, navigation
+
+logger = logging.getLogger(__name__)
+#: Things of each kind that the palette shows.
+MOST_FOUND = 6
+LONGEST_TEXT = 100  # characters typed into the palette
+
+
+@dataclass(frozen=True)
+class Link:
+    title: str
+    url: str
+    current: str  #: the value of aria-current: "page", "true" for a page below it, or ""
+
+
+@dataclass(frozen=True)
+class Section:
+    group: str
+    items: list[Link]
+
+
+@dataclass(frozen=True)
+class Findings:
+    label: str
+    found: list[Found]
+
+
+def permitted(user: Any) -> list[NavItem]:
+    """The lines of the navigation that this user may open."""
+    return [item for item in navigation() if not item.permission or user.has_perm(item.permission)]
+
+
+def sections(request: HttpRequest) -> list[Section]:
+    """The navigation for this request's user, by group; the line of the present page is marked."""
+    items = [(item, reverse(item.url_name)) for item in permitted(request.user)]
+    # The longest address that the present one begins with: /memories/search/ is not below /memories/.
+    here = max((url for _, url in items if request.path.startswith(url)), key=len, default="")
+
+    def link(item: NavItem, url: str) -> Link:
+        current = "" if url != here else "page" if request.path == url else "true"
+        return Link(item.title, url, current)
+
+    return [
+        Section(group, [link(item, url) for item, url in several])
+        for group, several in groupby(items, key=lambda pair: pair[0].group)
+    ]
+
+
+def context(request: HttpRequest) -> dict[str, Any]:
+    """Context processor. Lazy: a fragment that shows no navigation asks for nobody's permissions."""
+
+    def made() -> list[Section]:
+        user = getattr(request, "user", None)
+        return sections(request) if user is not None and user.is_authenticated else []
+
+    return {"navigation": SimpleLazyObject(made), "overview_path": reverse("admin:index")}
+
+
+@require_safe
+def find(request: HttpRequest) -> HttpResponse:
+    """Pages, and what the apps' finders know, for the text in `q`: a fragment for htmx, else a page.
+
+    A finder that fails is left out and logged: the palette must open whatever is broken.
+    """
+    text = " ".join(request.GET.get("q", "").split())[:LONGEST_TEXT]
+    words = text.casefold()
+    pages = [Found("Overview", reverse("admin:index"))]
+    pages += [Found(item.title, reverse(item.url_name), item.group) for item in permitted(request.user)]
+    findings = [
+        Findings("Pages", [page for page in pages if words in f"{page.note} {page.title}".casefold()])
+    ]
+    for finder in finders() if text else ():
+        if finder.permission and not request.user.has_perm(finder.permission):
+            continue
+        try:
+            findings.append(Findings(finder.label, list(finder.find(request.user, text, MOST_FOUND))))
+        except DatabaseError:
+            logger.exception("The palette's finder %s failed", finder.label)
+    shown = {
+        "findings": [several for several in findings if several.found],
+        "text": text,
+        "title": "Go to",
+    }
+    if getattr(request, "htmx", False):
+        return render(request, "admin/_found.html", shown)
+    return render(request, "admin/find.html", {**site.each_context(request), **shown})
