@@ -6,6 +6,8 @@ from typing import Any
 
 from celery.schedules import crontab
 
+from arcweb.samples.slots import SLOT, OnTheSlot
+
 SCHEDULE: dict[str, dict[str, Any]] = {
     "reconcile jobs": {
         "task": "arcweb.jobs.tasks.reconcile",
@@ -17,9 +19,19 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": 5.0,
         "options": {"expires": 5},
     },
+    "take samples": {
+        "task": "arcweb.samples.tasks.take_samples",
+        "schedule": OnTheSlot(SLOT),
+        "options": {"expires": SLOT},
+    },
     "forget old jobs": {
         "task": "arcweb.jobs.tasks.forget_old_jobs",
         "schedule": crontab(hour=3, minute=37),
+        "options": {"expires": 3600},
+    },
+    "forget old samples": {
+        "task": "arcweb.samples.tasks.forget_old_samples",
+        "schedule": crontab(hour=3, minute=57),
         "options": {"expires": 3600},
     },
     "make event partitions": {
