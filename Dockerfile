@@ -6,7 +6,7 @@ RUN python -m venv --without-pip /venv \
 
 FROM python:3.11-slim-bookworm
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp \
-    ARC_ENV_FILE= ARC_DATA_DIR=/var/lib/arcweb
+    ARC_ENV_FILE= ARC_DATA_DIR=/var/lib/arcweb ARC_STATIC_DIR=/app/static
 # The number is fixed so that volumes keep their owner from image to image.
 RUN useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin arc \
     && install --directory --owner=arc --group=arc --mode=700 /var/lib/arcweb /var/lib/arcweb/run
@@ -20,7 +20,8 @@ COPY cache_admin cache_admin
 COPY templates templates
 # The handbook: the demo's agent reads it.
 COPY docs docs
-RUN python -m compileall -q .
+# Without a server: the settings of the embedded stack need none to collect files.
+RUN python -m compileall -q . && ARC_DATA_DIR=/tmp/build python manage.py collectstatic --noinput --verbosity 0
 USER 10001:10001
 EXPOSE 8000
 CMD ["gunicorn", "arcweb.wsgi", "--bind=0.0.0.0:8000", "--worker-class=gthread", "--workers=1", "--worker-tmp-dir=/dev/shm", "--no-control-socket", "--limit-request-line=8190", "--access-logfile=-"]

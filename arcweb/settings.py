@@ -101,11 +101,12 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "arcweb.away.AwayMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "arcweb.bad_requests.RefuseBadValues",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "arcweb.accounts.middleware.AuthenticationMiddleware",
     "arcweb.events.middleware.ActorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -123,18 +124,20 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "arcweb.accounts.context.theme",
                 "arcweb.shell.context",
             ],
         },
     }
 ]
 STATIC_URL = "static/"
+#: Where collectstatic puts style sheets and scripts under names that carry their hash.
+STATIC_ROOT = env.text("ARC_STATIC_DIR") or str(ARC_DATA_DIR / "static")
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    # Served straight from the packages by whitenoise; hashed names come with the theme.
-    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
-WHITENOISE_USE_FINDERS = True
+WHITENOISE_KEEP_ONLY_HASHED_FILES = True  # nothing links to the others
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_I18N = False
@@ -158,7 +161,7 @@ POSTGRES_SSLMODE = env.text(
 ARC_TEMPLATE_DATABASE = env.text("ARC_TEMPLATE_DATABASE", "arc_template")
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "arcweb.postgres",
         "NAME": POSTGRES_DB,
         "USER": POSTGRES_USER,
         "PASSWORD": POSTGRES_PASSWORD,
@@ -176,6 +179,9 @@ DATABASES: dict[str, dict[str, Any]] = {
         "TEST": {"TEMPLATE": ARC_TEMPLATE_DATABASE},
     }
 }
+
+#: Seconds that one statement of a page may take; workers and commands have no such limit.
+ARC_WEB_STATEMENT_SECONDS = env.number("ARC_WEB_STATEMENT_SECONDS", 10.0, low=0.5, high=600)
 
 # --- Redis: two roles --------------------------------------------------------------------------
 REDIS_MAXMEMORY = env.text("REDIS_MAXMEMORY", "256mb")
@@ -221,7 +227,14 @@ CACHES = {
 
 # --- sessions and accounts ---------------------------------------------------------------------
 SESSION_ENGINE = "arcweb.accounts.sessions"
-SESSION_COOKIE_AGE = env.integer("ARC_SESSION_SECONDS", 12 * 3600, low=300, high=90 * 86400)
+#: A login ends after so many seconds at the latest, and after so many without being used.
+ARC_SESSION_SECONDS = env.integer("ARC_SESSION_SECONDS", 12 * 3600, low=300, high=90 * 86400)
+ARC_SESSION_IDLE_SECONDS = env.integer("ARC_SESSION_IDLE_SECONDS", 2 * 3600, low=300, high=90 * 86400)
+#: The cookie outlives the login by a day, so that the login page can say why it ended.
+SESSION_COOKIE_AGE = ARC_SESSION_SECONDS + 86400
+#: Failed logins to one account from one address until they are refused, and for how many seconds.
+ARC_LOGIN_FAILURES = env.integer("ARC_LOGIN_FAILURES", 5, low=1, high=1000)
+ARC_LOGIN_LOCK_SECONDS = env.integer("ARC_LOGIN_LOCK_SECONDS", 900, low=1, high=86400)
 LOGIN_URL = "admin:login"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
@@ -260,6 +273,7 @@ CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 5
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULER = "arcweb.beat:SigningScheduler"
 CELERY_BEAT_SCHEDULE_FILENAME = str(ARC_DATA_DIR / "run" / "beat-schedule")
 
 #: Seconds without a heartbeat after which a running job is taken from its worker.

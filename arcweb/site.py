@@ -59,7 +59,7 @@ class ArcAdminSite(AdminSite):
             "available_apps": [],
             "is_popup": False,
             "is_nav_sidebar_enabled": False,
-            "log_entries": [],
+            "log_entries": self.get_log_entries(request),
         }
 
     def app_index(
@@ -68,7 +68,14 @@ class ArcAdminSite(AdminSite):
         """Django lists an app's models here; the navigation does that on every page."""
         return redirect("admin:index")
 
+    def has_permission(self, request: HttpRequest) -> bool:
+        """Everybody with an account may enter; every page checks what it needs."""
+        return bool(request.user.is_active and request.user.is_authenticated)
+
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        from arcweb.accounts.endings import ended_sentence
+        from arcweb.accounts.forms import LoginForm  # imports models, which are not ready with this module
+
         # A fragment that polls after the session ended must bring the login page, not be filled with it.
         htmx = getattr(request, "htmx", None)
         if htmx and request.method == "GET":
@@ -79,7 +86,8 @@ class ArcAdminSite(AdminSite):
             query = request.GET.copy()
             query["next"] = here
             return HttpResponseClientRedirect(f"{reverse('admin:login')}?{query.urlencode()}")
-        return super().login(request, extra_context)
+        self.login_form = LoginForm
+        return super().login(request, {"ended_sentence": ended_sentence(request), **(extra_context or {})})
 
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         from arcweb.events import record

@@ -67,6 +67,13 @@ def prepare_main_process() -> Stack:
     return Stack(layout, THROWAWAY)
 
 
+def collect_static() -> None:
+    """Style sheets and scripts under their hashed names, in the run's own folder."""
+    from django.core.management import call_command  # the settings are ready by now
+
+    call_command("collectstatic", interactive=False, verbosity=0)
+
+
 def prepare_worker() -> None:
     """Redis databases of this worker's own: gw0 has 1, gw1 has 2 … in both roles."""
     layout = Layout(Path(os.environ["ARC_DATA_DIR"]))
@@ -88,6 +95,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         return
     try:
         STACK.start()
+        collect_static()
     except EmbeddedError as error:
         pytest.exit(f"the throw-away servers did not start: {error}", returncode=3)
 

@@ -81,8 +81,11 @@ class Run:
             self.stack.start(tell)
             self.supervisor.watch(self.stack.servers)
         tell("Preparing the database")
+        files = manage("collectstatic", "--noinput", "--clear", "--verbosity", "0")
+        files.start()
         run_to_end(manage("migrate", "--noinput"))
         run_to_end(manage("ensure_admin"))
+        wait_for_end(files)
         tell("Starting the application")
         self.programs = services(self._model_server())
         for program in self.programs:
@@ -215,6 +218,11 @@ def check_port(bind: str, port: int) -> None:
 def run_to_end(program: Program) -> None:
     """Runs a command and waits. Raises EmbeddedError with the end of its log when it fails."""
     program.start()
+    wait_for_end(program)
+
+
+def wait_for_end(program: Program) -> None:
+    """Waits for a command that was started. Raises EmbeddedError with the end of its log when it fails."""
     try:
         while (reason := program.exit_reason()) is None:
             time.sleep(0.05)
