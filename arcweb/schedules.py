@@ -34,6 +34,11 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": crontab(hour=3, minute=57),
         "options": {"expires": 3600},
     },
+    "forget old sessions": {
+        "task": "arcweb.accounts.tasks.forget_old_sessions",
+        "schedule": crontab(hour=3, minute=47),
+        "options": {"expires": 3600},
+    },
     "make event partitions": {
         "task": "arcweb.events.tasks.ensure_partitions",
         "schedule": crontab(hour=3, minute=17),

@@ -72,7 +72,14 @@ class ArcAdminSite(AdminSite):
         """Everybody with an account may enter; every page checks what it needs."""
         return bool(request.user.is_active and request.user.is_authenticated)
 
+    def has_permission(self, request: HttpRequest) -> bool:
+        """Everybody with an account may enter; every page checks what it needs."""
+        return bool(request.user.is_active and request.user.is_authenticated)
+
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        from arcweb.accounts.endings import ended_sentence
+        from arcweb.accounts.forms import LoginForm  # imports models, which are not ready with this module
+
         from arcweb.accounts.endings import ended_sentence
         from arcweb.accounts.forms import LoginForm  # imports models, which are not ready with this module
 

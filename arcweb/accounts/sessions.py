@@ -89,6 +89,14 @@ class SessionStore(CachedDbStore):
         else:
             super().save(must_create)
 
+    def cycle_key(self) -> None:
+        from arcweb.accounts import records  # models are not ready when settings name this module
+
+        before = self.session_key
+        super().cycle_key()
+        if before:
+            records.move(before, self.session_key)
+
     def load(self) -> dict[str, Any]:
         """The session's data: one GET when Redis has it, else from the database, kept in Redis anew."""
         cached = self._cache.get(self.cache_key)

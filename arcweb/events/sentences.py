@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 #: kind → what the actor did; {object} is the object's name or id.
@@ -9,6 +10,11 @@ _sentences = {
     "auth.login": "logged in",
     "auth.logout": "logged out",
     "auth.login_failed": "failed to log in as {object}",
+    "auth.locked_out": "failed so often that logins are refused for {seconds} s: {object}",
+    "auth.unlocked": "let {object} try to log in again",
+    "access.refused": "was refused {path}",
+    "session.revoked": "revoked {sessions} session(s) of {object}",
+    "session.ended": "ended {sessions} session(s) of {object} ({reason})",
 }
 _VERBS = {"added", "changed", "deleted"}
 
@@ -21,7 +27,9 @@ def describe(kind: str, sentence: str) -> None:
 def sentence(kind: str, name: str, data: Any) -> str:
     """What happened, to stand behind the actor's name; a kind that nobody described is shown as it is."""
     if known := _sentences.get(kind):
-        return known.replace("{object}", name or "an unknown name")
+        facts = data if isinstance(data, dict) else {}
+        said = re.sub(r"\{(?!object\})(\w+)\}", lambda match: str(facts.get(match[1], "?")), known)
+        return said.replace("{object}", name or "an unknown name")
     thing, _, verb = kind.rpartition(".")
     if thing and verb in _VERBS:
         text = f"{verb} {thing.replace('_', ' ')} {name}".rstrip()

@@ -1,0 +1,100 @@
+"""Who is behind a request: a user only while the record of the session lives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
+from typing import Any, cast
+from urllib.parse import urlencode
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY, SESSION_KEY
+from django.contrib.auth.middleware import AuthenticationMiddleware as DjangoAuthenticationMiddleware
+from django.contrib.auth.models import AnonymousUser, User
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import resolve_url
+from django.utils.functional import SimpleLazyObject
+
+from arcweb.accounts import records
+from arcweb.accounts.endings import SENTENCES
+from arcweb.accounts.models import UserSession
+from arcweb.accounts.querysets import SEEN_EVERY
+
+_current: ContextVar[Any] = ContextVar("current session", default=None)
+
+
+def current_key_hash() -> str:
+    """The hash of the session behind the request that this thread answers; "" outside of one."""
+    session = _current.get()
+    return records.hash_of(session.session_key) if session is not None else ""
+
+
+def user_of(request: HttpRequest) -> User | AnonymousUser:
+    """The user, found with the record of the session in one query; nobody when the record has ended.
+
+    Leaves the record in `request.arc_session`, and why a session has ended in `request.arc_ended`.
+    """
+    held = cast("Any", request)
+    if not hasattr(held, "arc_user"):
+        held.arc_user = _load(held)
+    user: User | AnonymousUser = held.arc_user
+    return user
+
+
+def _load(request: Any) -> User | AnonymousUser:
+    session = request.session
+    user_id = session.get(SESSION_KEY)
+    if user_id is None or session.get(BACKEND_SESSION_KEY) not in settings.AUTHENTICATION_BACKENDS:
+        return AnonymousUser()
+    found = UserSession.objects.with_user(records.hash_of(session.session_key))
+    if found is None or str(found.user_id) != user_id:
+        return AnonymousUser()
+    if reason := records.reason_ended(found, session):
+        if found.ended_at is None:
+            records.close(session.session_key, reason)
+        request.arc_ended = reason if reason in SENTENCES else ""
+        return AnonymousUser()
+    # A page that refreshes its parts by itself does not keep a login alive that nobody uses.
+    by_itself = request.method == "GET" and request.headers.get("HX-Request") == "true"
+    if not by_itself and found.last_seen_at <= found.read_at - SEEN_EVERY:
+        UserSession.objects.seen(found.pk)
+    request.arc_session = found
+    return found.user
+
+
+@contextmanager
+def _answering(session: Any) -> Iterator[None]:
+    token = _current.set(session)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+class AuthenticationMiddleware(DjangoAuthenticationMiddleware):
+    """Django's, with users that `user_of` loads; a redirect to the login says why a session has ended."""
+
+    get_response: Callable[[HttpRequest], HttpResponse]
+
+    def process_request(self, request: HttpRequest) -> None:
+        super().process_request(request)
+        held = cast("Any", request)
+        held.user = SimpleLazyObject(lambda: user_of(request))
+        held.auser = sync_to_async(partial(user_of, request))
+
+    def __call__(self, request: HttpRequest) -> Any:
+        with _answering(cast("Any", request).session):
+            response = super().__call__(request)
+        return _say_why(request, cast("HttpResponse", response))
+
+
+def _say_why(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    code = getattr(request, "arc_ended", "")
+    login = resolve_url(settings.LOGIN_URL)
+    where = response.headers.get("Location", "")
+    if code and response.status_code == 302 and where.partition("?")[0] == login:
+        response.headers["Location"] = f"{where}{'&' if '?' in where else '?'}{urlencode({'ended': code})}"
+    return response
