@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from arcweb.embedded.layout import Layout
 from tests.browser.chromium import ensure_chromium
-from tests.running import Running, free_port, kill_all
-from tests.stack import delete_data, new_layout
+from tests.running import PATIENCE, ROOT, Running, free_port, kill_all
+from tests.stack import CLEARED, delete_data, new_layout
 
 #: Pictures of every page that a test opens, and a trace of a test that failed.
 RESULTS = Path(__file__).resolve().parents[2] / "test-results"
@@ -19,10 +24,40 @@ RESULTS = Path(__file__).resolve().parents[2] / "test-results"
 
 @dataclass(frozen=True)
 class Site:
-    """A running ARC Web."""
+    """A running ARC Web, with the demo's agents."""
 
     url: str
     password: str
+    layout: Layout
+
+    def manage(self, *arguments: str) -> str:
+        """What manage.py prints against this site's servers."""
+        env = {name: value for name, value in os.environ.items() if not name.startswith(CLEARED)}
+        env |= {"ARC_ENV_FILE": "", "ARC_DATA_DIR": str(self.layout.data_dir)}
+        command = [sys.executable, str(ROOT / "manage.py"), *arguments]
+        done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def add_user(self, name: str, role: str) -> str:
+        """A user of that role; gives the password."""
+        password = f"{name}-of-the-{role}s-2026"
+        self.manage(
+            "shell",
+            "-v0",
+            "-c",
+            "from django.contrib.auth.models import Group, User; "
+            f"user = User.objects.create_user({name!r}, password={password!r}); "
+            f"user.groups.add(Group.objects.get(name={role!r}))",
+        )
+        return password
+
+    def log_in(self, page: Page, name: str = "admin", password: str = "") -> None:
+        page.goto(f"{self.url}/login/")
+        page.get_by_label("Username").fill(name)
+        page.get_by_label("Password").fill(password or self.password)
+        page.get_by_role("button", name="Log in").click()
+        expect(page.get_by_role("button", name="Log out")).to_be_visible()
 
 
 @pytest.fixture(scope="session")
@@ -32,13 +67,30 @@ def site() -> Iterator[Site]:
     running = Running(layout, port)
     try:
         running.wait_for("ARC Web is ready")
-        yield Site(f"http://127.0.0.1:{port}", layout.admin_password_file.read_text().strip())
+        site = Site(f"http://127.0.0.1:{port}", layout.admin_password_file.read_text().strip(), layout)
+        wait_for_demo(site)
+        yield site
         running.process.terminate()
         assert running.exit_code() == 0, running.said
     finally:
         kill_all(layout)
         lock.close()
         delete_data(layout)
+
+
+def wait_for_demo(site: Site) -> None:
+    """Until the demo's documents are embedded, so that pages stand still."""
+    end = time.monotonic() + PATIENCE
+    question = (
+        "from arcweb.jobs.models import Job; jobs = Job.objects.all(); "
+        "print(jobs.count(), jobs.filter(state='succeeded').count())"
+    )
+    while True:
+        total, done = site.manage("shell", "-v0", "-c", question).split()
+        if int(total) > 0 and total == done:
+            return
+        assert time.monotonic() < end, f"the demo's jobs did not end: {done} of {total}"
+        time.sleep(0.5)
 
 
 @pytest.fixture(scope="session")
