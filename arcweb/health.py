@@ -69,9 +69,16 @@ CHECKS: dict[str, list[Callable[[], HealthResult]]] = {
 }
 
 
-def check_all(names: Sequence[str] = tuple(CHECKS)) -> list[HealthResult]:
-    """The checks of those names (keys of CHECKS), run at once: together they take as long as the slowest."""
-    checks = [check for name in names for check in CHECKS[name]]
+def register_health(name: str, check: Callable[[], HealthResult]) -> None:
+    """Add a check to those of that name, in an app's `ready`. It keeps DEADLINE itself, and never raises."""
+    known = CHECKS.setdefault(name, [])
+    if check not in known:
+        known.append(check)
+
+
+def check_all(names: Sequence[str] | None = None) -> list[HealthResult]:
+    """The checks of those names (keys of CHECKS; default all), run at once, in the time of the slowest."""
+    checks = [check for name in (CHECKS if names is None else names) for check in CHECKS[name]]
     return [_result(answer) for answer in [_start(check) for check in checks]]
 
 
@@ -126,14 +133,9 @@ def _probe_postgres() -> HealthResult:
     try:
         values = ask(conninfo(_database()), POSTGRES_FACTS, started + 2 * STEP_SECONDS)
     except TimeoutError:
-        return HealthResult(
-            "postgres",
-            ok=False,
-            sentence=f"{who} did not answer within {2 * STEP_SECONDS:g} s: it is frozen, overloaded or "
-            "behind a firewall that drops packets.",
-        )
+        return HealthResult("postgres", ok=False, sentence=silent_postgres(2 * STEP_SECONDS))
     except OperationalError as error:
-        return HealthResult("postgres", ok=False, sentence=_explain_postgres(who, str(error)))
+        return HealthResult("postgres", ok=False, sentence=explain_postgres(str(error)))
     version, used, limit, standby, vector, migrated = values
     facts = {
         "version": version,
@@ -176,7 +178,15 @@ def _postgres_name() -> str:
     return f"PostgreSQL (database {database['NAME']} at {database['HOST'] or 'the local socket'})"
 
 
-def _explain_postgres(who: str, message: str) -> str:
+def silent_postgres(seconds: float) -> str:
+    """A sentence for a PostgreSQL that did not answer in that time."""
+    return (
+        f"{_postgres_name()} did not answer within {seconds:g} s: it is frozen, overloaded or behind a "
+        "firewall that drops packets."
+    )
+
+
+def explain_postgres(message: str) -> str:
     """libpq's message, which names no password, and what to do. Other than English texts stay as they are."""
     start = (
         "`make run` or `manage.py embedded start` starts it"
@@ -199,7 +209,7 @@ def _explain_postgres(who: str, message: str) -> str:
     # libpq adds guesses in lines that begin with a tab.
     reason = " ".join(line.strip() for line in message.splitlines() if not line.startswith("\t"))
     todo = next((text for sign, text in advice.items() if sign in reason), "see the server's log")
-    return f"{who} cannot be used ({reason}): {todo}."
+    return f"{_postgres_name()} cannot be used ({reason}): {todo}."
 
 
 # --- Redis -------------------------------------------------------------------------------------

@@ -30,38 +30,70 @@ def conninfo(database: Mapping[str, Any]) -> str:
     return make_conninfo("", **{key: value for key, value in named.items() if value not in ("", None)})
 
 
-def ask(where: str, query: str, deadline: float) -> list[str | None]:
-    """The first row of the query as text, over a connection of its own.
+class Line:
+    """A connection that is asked one query after another. Of one thread at a time; close it in the end.
 
-    where: libpq's conninfo. deadline: of time.monotonic(). Raises TimeoutError or psycopg.OperationalError.
+    Deadlines are of time.monotonic(). Everything raises TimeoutError or psycopg.OperationalError, after
+    which the line is of no use any more.
     """
-    connection = PGconn.connect_start(where.encode())
-    try:
-        _connect(connection, deadline)
+
+    def __init__(self, where: str, deadline: float) -> None:
+        """where: libpq's conninfo. Only the resolution of a host name may outlast the deadline."""
+        self._connection = PGconn.connect_start(where.encode())
+        try:
+            self._connect(deadline)
+        except BaseException:
+            self.close()
+            raise
+
+    def ask(self, query: str, deadline: float) -> list[str | None]:
+        """The first row of the query, as text."""
+        connection = self._connection
         connection.send_query(query.encode())
-        while connection.is_busy():
-            _wait_for(connection.socket, select.POLLIN, deadline)
-            connection.consume_input()
-        result = connection.get_result()
-        if result is None or result.status != ExecStatus.TUPLES_OK:
-            raise OperationalError(_message(connection))
-        values = [result.get_value(0, column) for column in range(result.nfields)]
-        return [None if value is None else bytes(value).decode() for value in values]
+        row: list[str | None] | None = None
+        while (result := self._next_result(deadline)) is not None:
+            if result.status != ExecStatus.TUPLES_OK:
+                raise OperationalError(self._message())
+            if row is None:
+                values = [result.get_value(0, column) for column in range(result.nfields)]
+                row = [None if value is None else bytes(value).decode() for value in values]
+        if row is None:
+            raise OperationalError(self._message())
+        return row
+
+    def close(self) -> None:
+        """Never waits for the server."""
+        self._connection.finish()
+
+    def _next_result(self, deadline: float) -> abc.PGresult | None:
+        while self._connection.is_busy():
+            _wait_for(self._connection.socket, select.POLLIN, deadline)
+            self._connection.consume_input()
+        return self._connection.get_result()
+
+    def _connect(self, deadline: float) -> None:
+        event = select.POLLOUT
+        while self._connection.status != ConnStatus.BAD:
+            _wait_for(self._connection.socket, event, deadline)
+            step = self._connection.connect_poll()
+            if step == PollingStatus.OK:
+                return
+            if step == PollingStatus.FAILED:
+                break
+            event = select.POLLOUT if step == PollingStatus.WRITING else select.POLLIN
+        raise OperationalError(self._message())
+
+    def _message(self) -> str:
+        return self._connection.error_message.decode(errors="replace").strip()
+
+
+def ask(where: str, query: str, deadline: float) -> list[str | None]:
+    """The first row of the query as text, over a connection of its own. As Line, for once."""
+    line = Line(where, deadline)
+    try:
+        return line.ask(query, deadline)
     finally:
-        connection.finish()
-
-
-def _connect(connection: abc.PGconn, deadline: float) -> None:
-    event = select.POLLOUT
-    while connection.status != ConnStatus.BAD:
-        _wait_for(connection.socket, event, deadline)
-        step = connection.connect_poll()
-        if step == PollingStatus.OK:
-            return
-        if step == PollingStatus.FAILED:
-            break
-        event = select.POLLOUT if step == PollingStatus.WRITING else select.POLLIN
-    raise OperationalError(_message(connection))
+        line.close()
 
 
 def _wait_for(socket: int, event: int, deadline: float) -> None:
@@ -69,7 +101,3 @@ def _wait_for(socket: int, event: int, deadline: float) -> None:
     poller.register(socket, event)
     if not poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
         raise TimeoutError
-
-
-def _message(connection: abc.PGconn) -> str:
-    return connection.error_message.decode(errors="replace").strip()

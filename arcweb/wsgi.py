@@ -1,8 +1,22 @@
 """The WSGI application that gunicorn serves."""
 
+from __future__ import annotations
+
 import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from django.core.wsgi import get_wsgi_application
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "arcweb.settings")
-application = get_wsgi_application()
+_django = get_wsgi_application()
+
+from arcweb.prober import keep_running  # noqa: E402 - needs Django's settings
+
+
+def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    keep_running()
+    return _django(environ, start_response)

@@ -8,16 +8,21 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib.sessions.backends.cached_db import SessionStore as CachedDbStore
 from django.core.cache import BaseCache
 from redis.exceptions import RedisError
 
+from arcweb import servers
+
 logger = logging.getLogger(__name__)
 #: Seconds for which an unreachable Redis is not asked again, so that a page pays one timeout, not three.
 PAUSE = 1.0
 LOG_EVERY = 60.0  # seconds
+#: Keys remembered for Redis's return; the oldest are forgotten beyond it, and expire there by themselves.
+MOST_OWED = 20_000
 
 
 class _Health:
@@ -25,31 +30,51 @@ class _Health:
 
     paused_until = 0.0
     logged_at = float("-inf")
+    #: Keys that were written or deleted while Redis was away: what it still holds of them is old.
+    owed: dict[str, None] = {}
+
+    @classmethod
+    def paused(cls) -> bool:
+        """Whether Redis is not asked: it is known to be away, or has just failed."""
+        return servers.is_away("redis-cache") or time.monotonic() < cls.paused_until
 
     @classmethod
     def failed(cls, error: Exception) -> None:
         now = time.monotonic()
         cls.paused_until = now + PAUSE
+        servers.suspect("redis-cache")
         if now - cls.logged_at >= LOG_EVERY:
             cls.logged_at = now
             logger.warning(
                 "Redis (REDIS_URL) is away; sessions are read from PostgreSQL meanwhile: %s", error
             )
 
+    @classmethod
+    def owe(cls, key: str) -> None:
+        cls.owed[key] = None
+        while len(cls.owed) > MOST_OWED:
+            cls.owed.pop(next(iter(cls.owed)), None)
+
 
 class FallThroughCache:
     """The part of a cache that sessions use; a failing Redis looks like an empty one.
 
-    Keys are bearer credentials: they are in no message.
+    While Redis is away nothing waits for it: what changed meanwhile is deleted there before the first read
+    after its return, so that it is read anew from the database. Keys are bearer credentials: they are in
+    no message.
     """
 
     def __init__(self, cache: BaseCache) -> None:
         self._cache = cache
 
     def get(self, key: str) -> Any:
-        if time.monotonic() < _Health.paused_until:
+        if _Health.paused():
             return None
         try:
+            if owed := list(_Health.owed):
+                self._cache.delete_many(owed)
+                for paid in owed:
+                    _Health.owed.pop(paid, None)
             return self._cache.get(key)
         except (RedisError, OSError) as error:
             _Health.failed(error)
@@ -61,17 +86,22 @@ class FallThroughCache:
         return self.get(key) is not None
 
     def set(self, key: str, value: Any, timeout: float) -> None:
-        # Tried in a pause too: what Redis still holds would be served again when it answers again.
-        try:
-            self._cache.set(key, value, timeout)
-        except (RedisError, OSError) as error:
-            _Health.failed(error)
+        self._change(key, lambda: self._cache.set(key, value, timeout))
 
     def delete(self, key: str) -> None:
+        self._change(key, lambda: self._cache.delete(key))
+
+    def _change(self, key: str, change: Callable[[], Any]) -> None:
+        if _Health.paused():
+            _Health.owe(key)
+            return
         try:
-            self._cache.delete(key)
+            change()
         except (RedisError, OSError) as error:
+            _Health.owe(key)
             _Health.failed(error)
+        else:
+            _Health.owed.pop(key, None)
 
 
 #: What Django makes its keys of. A cookie may hold anything, and PostgreSQL refuses zero bytes.
@@ -106,6 +136,6 @@ class SessionStore(CachedDbStore):
         if row is None:
             return {}
         data: dict[str, Any] = self.decode(row.session_data)
-        if time.monotonic() >= _Health.paused_until:
+        if not _Health.paused():
             self._cache.set(self.cache_key, data, self.get_expiry_age(expiry=row.expire_date))
         return data

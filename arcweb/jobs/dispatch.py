@@ -14,6 +14,7 @@ from django.db.models.functions import Now
 from kombu.exceptions import KombuError, OperationalError
 from redis.exceptions import RedisError
 
+from arcweb import servers
 from arcweb.celery import app
 from arcweb.jobs import registry
 from arcweb.jobs.models import Job
@@ -38,7 +39,7 @@ def send(job_id: UUID) -> bool:
     A broker that is away is logged once and leaves the row queued for the reconciler.
     """
     global _paused_until, _away
-    if time.monotonic() < _paused_until:
+    if _broker_is_away():
         return False
     if not Job.objects.unsent().filter(pk=job_id).update(sent_at=Now()):
         return False
@@ -47,6 +48,7 @@ def send(job_id: UUID) -> bool:
         _publish(job_id, registry.queue_of(kind))
     except (OperationalError, KombuError, RedisError, OSError) as error:
         _paused_until = time.monotonic() + PAUSE
+        servers.suspect("redis-state")
         Job.objects.filter(pk=job_id, state=Job.State.QUEUED).update(sent_at=None)
         if not _away:
             logger.warning(
@@ -59,6 +61,17 @@ def send(job_id: UUID) -> bool:
         logger.info("The broker takes messages again.")
     _away = False
     return True
+
+
+def _broker_is_away() -> bool:
+    """By the web process's prober; elsewhere, and until that knows, a failure counts for PAUSE seconds."""
+    if servers.is_away("redis-state"):
+        return True
+    failed_ago = time.monotonic() - (_paused_until - PAUSE)
+    if failed_ago >= PAUSE:
+        return False
+    state = servers.state_of("redis-state")
+    return not (state.up and state.seconds < failed_ago)
 
 
 def _publish(job_id: UUID, queue: str) -> None:

@@ -1,0 +1,52 @@
+"""A PostgreSQL of a test's own behind the project's engine, and a web process's knowledge of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from django.conf import settings as django_settings
+from django.db.utils import ConnectionHandler
+
+from arcweb import servers
+from arcweb.embedded.stack import Stack
+from arcweb.postgres.base import DatabaseWrapper
+from tests.stack import THROWAWAY, new_layout
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    layout, lock = new_layout()
+    stack = Stack(layout, replace(THROWAWAY, roles=()))
+    stack.start()
+    yield stack
+    stack.destroy()
+    lock.close()
+
+
+@pytest.fixture
+def engine(stack: Stack, django_db_blocker: Any) -> Iterator[DatabaseWrapper]:
+    """Django's connection to that server, made by the engine of the settings."""
+    own = deepcopy(django_settings.DATABASES["default"])
+    own |= {
+        "NAME": "arc",
+        "HOST": str(stack.layout.socket_dir),
+        "PASSWORD": stack.layout.read_secret("postgres-password"),
+    }
+    wrapper = ConnectionHandler({"default": own})["default"]
+    assert isinstance(wrapper, DatabaseWrapper)
+    with django_db_blocker.unblock():
+        yield wrapper
+        wrapper.close()
+
+
+@pytest.fixture
+def web(settings: object) -> Iterator[list[str]]:
+    """This process counts as one that answers people; what it suspects is listed."""
+    suspected: list[str] = []
+    servers.board.watch(suspected.append)
+    yield suspected
+    servers.board.watch(None)
