@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from django.contrib import admin, messages
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
+from django.views.decorators.http import require_safe
 
 from agents.models import Agent
 from arcweb.jobs.models import Job
 from memories import ingest
 from memories.forms import IngestForm, SearchForm, is_uuid
-from memories.models import Memory
+from memories.highlight import LONGEST_MARKED, Piece, pieces, preview
+from memories.left_out import MOST_COUNTED, LeftOut, left_out
 from memories.providers import get_provider
-from memories.search import SearchInputError, SearchResult, is_statement_timeout, search, searched_models
+from memories.search import (
+    DEFAULT_RESULTS,
+    Hit,
+    SearchInputError,
+    SearchResult,
+    is_statement_timeout,
+    search,
+    searched_models,
+)
 
 #: Jobs shown at once on the page of an ingestion.
 MOST_JOBS = 50
@@ -72,23 +84,42 @@ def _ingest(request: HttpRequest, form: IngestForm) -> HttpResponse | None:
     return HttpResponseRedirect(f"{reverse('admin:memories_ingest')}?{query.urlencode()}")
 
 
+@dataclass(frozen=True)
+class ShownHit:
+    """A result as the page shows it: a preview, and the passage that opens in place."""
+
+    hit: Hit
+    preview: list[Piece]
+    passage: list[Piece]
+    cut: bool  #: the passage is longer than what is shown of it
+
+    @classmethod
+    def of(cls, hit: Hit) -> ShownHit:
+        return cls(
+            hit,
+            preview(hit.content, hit.words),
+            pieces(hit.content, hit.words, last=LONGEST_MARKED),
+            len(hit.content) > LONGEST_MARKED,
+        )
+
+
+@require_safe
 def search_page(request: HttpRequest) -> HttpResponse:
     """The form and, when a query is given, its results. Everything stands in the address."""
     asked = "q" in request.GET
-    form = SearchForm(request.GET if asked else None, initial={"agent": request.GET.get("agent")})
+    data = request.GET.copy()
+    for name, default in (("mode", "semantic"), ("k", str(DEFAULT_RESULTS))):
+        if not data.get(name):
+            data[name] = default
+    form = SearchForm(data) if asked else SearchForm(initial=data.dict())
     result: SearchResult | None = None
-    left_out = 0
+    left: LeftOut | None = None
     if asked and form.is_valid():
-        provider = get_provider()
-        data = form.cleaned_data
+        chosen, provider = form.cleaned_data, get_provider()
         try:
-            result = search(
-                data["q"],
-                provider,
-                filters=form.filters(),
-                k=data["k"] or 10,
-                mode=data["mode"] or "semantic",
-            )
+            result = search(chosen["q"], provider, filters=form.filters(), k=chosen["k"], mode=chosen["mode"])
+            if result.route != "keyword" or not result.hits:
+                left = left_out(form.filters(), searched_models(provider))
         except SearchInputError as error:
             form.add_error("q", str(error))
         except OperationalError as error:
@@ -97,14 +128,15 @@ def search_page(request: HttpRequest) -> HttpResponse:
             form.add_error(
                 None, "The search took too long and was stopped; choose an agent or fewer results."
             )
-        else:
-            left_out = Memory.objects.other_models(searched_models(provider))[:1000].count()
     context = {
         **admin.site.each_context(request),
         "title": "Search",
         "form": form,
         "result": result,
-        "left_out": left_out,
-        "no_agents": not Agent.objects.exists(),
+        "shown": [ShownHit.of(hit) for hit in result.hits] if result else [],
+        "left": left,
+        "most_counted": MOST_COUNTED,
+        "filtered": any(request.GET.get(name) for name in ("agent", "type", "metadata")),
+        "no_agents": not asked and not Agent.objects.exists(),
     }
     return render(request, "admin/memories/search.html", context)

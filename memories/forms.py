@@ -15,9 +15,10 @@ from django.core.files.uploadedfile import UploadedFile
 
 from agents.models import Agent
 from arcweb.forms import JSONObjectField
+from arcweb.widgets import JSONEditor
 from memories import uploads
 from memories.models import Document, Memory
-from memories.search import LONGEST_QUERY, MOST_RESULTS, Filters
+from memories.search import DEFAULT_RESULTS, LONGEST_QUERY, MODES, MOST_RESULTS, Filters
 
 
 class AgentSelect(AutocompleteSelect):
@@ -35,8 +36,18 @@ def is_uuid(text: str) -> bool:
     return True
 
 
-def _agent_field(*, required: bool, help_text: str) -> forms.ModelChoiceField[Agent]:
-    return forms.ModelChoiceField(
+class AgentField(forms.ModelChoiceField):  # type: ignore[type-arg]
+    """An agent by its id; a value that is no id is an agent that does not exist."""
+
+    def to_python(self, value: Any) -> Agent | None:
+        if value and not isinstance(value, Agent) and not is_uuid(str(value)):
+            raise ValidationError(self.error_messages["invalid_choice"], code="invalid_choice")
+        agent: Agent | None = super().to_python(value)
+        return agent
+
+
+def _agent_field(*, required: bool, help_text: str) -> AgentField:
+    return AgentField(
         Agent.objects.all(),
         required=required,
         widget=AgentSelect(Memory._meta.get_field("agent"), admin.site),
@@ -57,7 +68,9 @@ class LinesField(forms.CharField):
 class MemoryForm(forms.ModelForm[Memory]):
     agent = _agent_field(required=False, help_text="Empty: a memory of no agent.")
     content = LinesField(required=False, strip=False)
-    metadata = JSONObjectField(help_text="A JSON object; searches can filter on it.")
+    metadata = JSONObjectField(
+        widget=JSONEditor(attrs={"rows": 8}), help_text="A JSON object; searches can filter on it."
+    )
 
     class Meta:
         model = Memory
@@ -65,7 +78,7 @@ class MemoryForm(forms.ModelForm[Memory]):
 
 
 class DocumentForm(forms.ModelForm[Document]):
-    metadata = JSONObjectField(help_text="A JSON object.")
+    metadata = JSONObjectField(widget=JSONEditor(attrs={"rows": 8}), help_text="A JSON object.")
 
     class Meta:
         model = Document
@@ -136,19 +149,37 @@ class SearchForm(forms.Form):
     q = forms.CharField(
         label="Search for",
         max_length=LONGEST_QUERY,
-        widget=forms.TextInput(attrs={"type": "search", "size": 60}),
-    )
-    agent = _agent_field(required=False, help_text="Empty: all agents.")
-    type = forms.CharField(required=False, max_length=50, label="Agent type")
-    metadata = JSONObjectField(
-        widget=forms.TextInput(attrs={"size": 40, "spellcheck": "false"}),
-        help_text='Only memories whose metadata contains this, such as {"source": "handbook.md"}.',
-    )
-    k = forms.IntegerField(
-        required=False, min_value=1, max_value=MOST_RESULTS, initial=10, label="Results at most"
+        widget=forms.TextInput(
+            attrs={
+                "type": "search",
+                "class": "field",
+                "autofocus": True,
+                "autocomplete": "off",
+                "placeholder": "Ask in your own words, or type the words to find",
+            }
+        ),
+        error_messages={"required": "Type what you are looking for."},
     )
     mode = forms.ChoiceField(
-        required=False, choices=[("semantic", "by meaning"), ("keyword", "by keyword")], initial="semantic"
+        required=False, choices=list(MODES.items()), initial="semantic", widget=forms.RadioSelect
+    )
+    agent = _agent_field(required=False, help_text="Empty: all agents.")
+    type = forms.CharField(
+        required=False, max_length=50, label="Agent type", widget=forms.TextInput(attrs={"class": "field"})
+    )
+    metadata = JSONObjectField(
+        widget=forms.TextInput(
+            attrs={"class": "field mono", "spellcheck": "false", "placeholder": '{"source": "handbook.md"}'}
+        ),
+        help_text="A JSON object that the metadata must contain.",
+    )
+    k = forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=MOST_RESULTS,
+        initial=DEFAULT_RESULTS,
+        label="Results at most",
+        widget=forms.NumberInput(attrs={"class": "field"}),
     )
 
     def filters(self) -> Filters:

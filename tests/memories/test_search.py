@@ -10,6 +10,7 @@ from django.db import connection
 
 from agents.models import Agent
 from memories import search as search_module
+from memories.left_out import LeftOut, left_out
 from memories.models import Memory
 from memories.search import Filters, SearchInputError, by_vector, search
 from tests.memories.conftest import EmbeddingServer
@@ -196,3 +197,128 @@ def test_input_that_cannot_be_searched_is_told_in_words(
 ) -> None:
     with pytest.raises(SearchInputError, match=words):
         search(query, embedding_server.provider(), filters=Filters(), k=k)
+
+
+def embedded(agent: Agent, provider: Any, *contents: str) -> None:
+    for content in contents:
+        memory = Memory.objects.create(agent=agent, content=content)
+        Memory.objects.filter(pk=memory.pk).update(
+            embedding=provider.embed([content])[0], embedding_model=provider.model
+        )
+
+
+def test_a_hybrid_search_fuses_both_orders_and_tells_the_places(
+    agent: Agent, embedding_server: EmbeddingServer
+) -> None:
+    provider = embedding_server.provider()
+    embedded(agent, provider, "red apple", *(f"filler {n}" for n in range(8)))
+    Memory.objects.create(agent=agent, content="the red apple pie without a vector")
+    result = search("red apple", provider, filters=Filters(agent.pk), k=20, mode="hybrid")
+    assert result.route == "hybrid"
+    assert result.how == "hybrid of 9 by meaning (exact, 9 rows) and 2 by keyword"
+    first, second = result.hits[:2]
+    assert (first.content, first.place_by_meaning) == ("red apple", 1)
+    assert first.place_by_keyword in (1, 2)
+    assert first.similarity == pytest.approx(1, abs=1e-5)
+    assert first.score == pytest.approx(1 / 61 + 1 / (60 + first.place_by_keyword))
+    assert len(result.hits) == 10
+    only_by_word = next(hit for hit in result.hits if "pie" in hit.content)
+    assert (only_by_word.similarity, only_by_word.place_by_meaning) == (None, None)
+    assert only_by_word.rank
+    assert all(hit.rank is None for hit in result.hits if hit.content.startswith("filler"))
+    assert second.score is not None
+    assert second.score < first.score
+    assert len(search("red", provider, filters=Filters(agent.pk), k=3, mode="hybrid").hits) == 3
+
+
+def test_the_sql_that_ran_runs_again_as_it_is_shown(agent: Agent, embedding_server: EmbeddingServer) -> None:
+    metadata = {"o'brien": "%(q)s; -- \\"}
+    for number in range(3):
+        Memory.objects.create(agent=agent, content=f"it's a lease, 100% {number}", metadata=metadata)
+    result = search(
+        "lease it's 100%",
+        embedding_server.provider(),
+        filters=Filters(agent.pk, agent.type, metadata),
+        mode="keyword",
+    )
+    assert len(result.hits) == 3
+    statements = [part for part in result.sql.split(";\n") if "ts_rank_cd" in part]
+    with connection.cursor() as cursor:
+        cursor.execute(statements[0])
+        assert [row[0] for row in cursor.fetchall()] == [hit.id for hit in result.hits]
+    assert result.sql.startswith("BEGIN;\nSET LOCAL statement_timeout")
+    assert result.sql.endswith("COMMIT;")
+
+
+def test_the_vector_is_abbreviated_in_the_sql_and_this_is_said(
+    agent: Agent, embedding_server: EmbeddingServer
+) -> None:
+    provider = embedding_server.provider()
+    embedded(agent, provider, "alpha")
+    result = search("alpha", provider, filters=Filters(agent.pk))
+    assert result.sql.startswith("-- The query's vector is abbreviated.")
+    assert result.sql.count("…]") == 1
+    assert len(result.sql) < 3000
+    assert f"m.agent_id = '{agent.pk.hex}'" in result.sql
+    assert "hnsw" not in result.sql
+
+
+def test_how_it_was_found_is_told_in_words(
+    agent: Agent, embedding_server: EmbeddingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(agent, 1204)
+    assert by_vector(a_query(), [MODEL], Filters(), 10).how == "exact, 1,204 rows"
+    monkeypatch.setattr(search_module, "EXACT_ROWS", 1000)
+    how = by_vector(a_query(), [MODEL], Filters(), 10).how
+    assert how == "HNSW index, ef_search 100, over more than 1,000 rows"
+    assert "ef_search 400" in by_vector(a_query(), [MODEL], Filters(), 200).how
+
+    def away(body: Any) -> Any:
+        return 503, {}, {"error": {"message": "overloaded"}}
+
+    embedding_server.answer = away
+    result = search("alpha", embedding_server.provider(retries=0), filters=Filters())
+    assert result.how == "keyword, because the model did not answer in time"
+    assert result.timing.embedding > 0
+    assert result.milliseconds >= result.timing.embedding
+
+
+def test_the_querys_words_are_marked_by_their_stems(agent: Agent, embedding_server: EmbeddingServer) -> None:
+    provider = embedding_server.provider()
+    text = "A worker's lease, <b>leases</b> & &amp; a \x01 trick\x02: http://lease.example/lease"
+    embedded(agent, provider, text, "A worker renews leases.")
+    for mode in ("semantic", "keyword", "hybrid"):
+        hits = search("the lease", provider, filters=Filters(agent.pk), mode=mode).hits
+        words = {hit.content: [hit.content[start:end] for start, end in hit.words] for hit in hits}
+        assert words["A worker renews leases."] == ["leases"], mode
+        assert words[text] == [], "marks in the content make the text differ: nothing is marked"
+    embedded(agent, provider, "<b>leases</b> & &amp; the lease <script>lease</script>")
+    [hit] = search("script", provider, filters=Filters(agent.pk), k=1, mode="semantic").hits
+    hit = search("leases", provider, filters=Filters(agent.pk), k=9, mode="semantic").hits[0]
+    assert all(hit.content[start:end].startswith("lease") for start, end in hit.words)
+
+
+def test_an_unknown_mode_is_told(embedding_server: EmbeddingServer) -> None:
+    with pytest.raises(SearchInputError, match="no mode 'psychic'"):
+        search("a", embedding_server.provider(), filters=Filters(), mode="psychic")
+
+
+def test_what_is_left_out_is_counted_by_reason(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    store(agent, 2)
+    store(agent, 3, seed=2, model="aaa")
+    store(agent, 4, seed=3, model="zzz")
+    store(agent, 5, seed=4, model="external")
+    Memory.objects.create(agent=agent, content="waits")
+    failed = Memory.objects.create(agent=agent, content="failed")
+    Memory.objects.filter(pk=failed.pk).update(embedding_state="failed")
+    Memory.objects.create(content="nobody's")
+    mine = Filters(agent.pk)
+    assert left_out(mine, [MODEL]) == LeftOut(rows=16, pending=1, failed=1, other_models=12)
+    assert left_out(mine, [MODEL, "external"]).other_models == 7
+    assert left_out(mine, ["external", "aaa"]).other_models == 6
+    assert left_out(Filters(), [MODEL]).pending == 2
+    assert left_out(Filters(metadata={"n": 3}), [MODEL]) == LeftOut(
+        rows=2, pending=0, failed=0, other_models=2
+    )
+    monkeypatch.setattr("memories.left_out.MOST_COUNTED", 4)
+    assert left_out(mine, [MODEL]).other_models == 5
