@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from uuid import UUID
 
-from django.contrib import admin, messages
+from django.conf import settings
+from django.contrib import admin
 from django.db import OperationalError
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import render
-from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from agents.models import Agent
 from arcweb.jobs.models import Job
 from memories import ingest
-from memories.forms import IngestForm, SearchForm, is_uuid
+from memories.forms import MOST_FILES, IngestForm, Refused, SearchForm, is_uuid
 from memories.highlight import LONGEST_MARKED, Piece, pieces, preview
 from memories.left_out import MOST_COUNTED, LeftOut, left_out
+from memories.models import Document
 from memories.providers import get_provider
 from memories.search import (
     DEFAULT_RESULTS,
@@ -27,61 +30,106 @@ from memories.search import (
     search,
     searched_models,
 )
+from memories.uploads import MEDIA_TYPES
 
-#: Jobs shown at once on the page of an ingestion.
-MOST_JOBS = 50
+#: Jobs up to which each is shown with its rate and its buttons; more of them have a line each.
+MOST_IN_FULL = 4
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A text that is there now: its document, and the job that ingests it (None: nothing was to do)."""
+
+    document: Document
+    job: Job | None
+    new: bool  #: stored by this very form
 
 
 def ingest_page(request: HttpRequest) -> HttpResponse:
-    """GET: the form, and the progress of the jobs named in the address. POST: stores and queues."""
+    """GET: the form, and what became of the jobs and documents in the address. POST: stores and queues."""
+    refused: list[Refused] = []
     if request.method == "POST":
         form = IngestForm(request.POST, request.FILES)
+        taken: list[Taken] = []
         if form.is_valid():
-            response = _ingest(request, form)
-            if response:
-                return response
+            taken, refused = _ingest(form)
+            if taken and not refused and form.is_valid():
+                return HttpResponseRedirect(f"?{_address(taken, str(form.cleaned_data['agent'].pk))}")
     else:
-        agent = request.GET.get("agent")
-        form = IngestForm(initial={"agent": agent})
-    wanted = [job for job in request.GET.getlist("job")[:MOST_JOBS] if is_uuid(job)]
-    jobs = Job.objects.visible_to(request.user).filter(pk__in=wanted, kind=ingest.JOB_KIND)
+        form = IngestForm(initial={"agent": request.GET.get("agent")})
+        taken = _taken(request)
+    jobs = [one.job for one in taken if one.job]
     context = {
+        "taken": taken,
+        "jobs": jobs if len(jobs) <= MOST_IN_FULL else [],
+        "active": any(job.is_active for job in jobs),
+        "failed": sum(job.state in (Job.State.FAILED, Job.State.INTERRUPTED) for job in jobs),
+        "address": _address(taken, ""),
+        "new": sum(one.new for one in taken),
+        "known": sum(not one.new for one in taken),
+    }
+    if request.method == "GET" and request.headers.get("HX-Target") == "outcome":
+        return render(request, "admin/memories/_outcome.html", context)
+    context |= {
         **admin.site.each_context(request),
         "title": "Ingest",
         "form": form,
-        "jobs": jobs.order_by("created_at"),
+        "refused": refused,
+        "total": len(taken) + len(refused),
+        "limit_mb": settings.ARC_MAX_UPLOAD_MB,
+        "suffixes": list(MEDIA_TYPES),
+        "most_files": MOST_FILES,
     }
     return render(request, "admin/memories/ingest.html", context)
 
 
-def _ingest(request: HttpRequest, form: IngestForm) -> HttpResponse | None:
-    """Stores what can be stored; None when nothing was, so that the form is shown again as it is."""
-    good, refused = form.uploads()
-    for sentence in refused:
-        messages.error(request, sentence)
-    query = QueryDict(mutable=True)
-    for upload in good:
+def _ingest(form: IngestForm) -> tuple[list[Taken], list[Refused]]:
+    """Stores what can be stored. An agent that is deleted meanwhile is the form's error."""
+    taken: list[Taken] = []
+    refused: list[Refused] = []
+    for upload in form.uploads():
+        if isinstance(upload, Refused):
+            refused.append(upload)
+            continue
         try:
             stored = ingest.store(form.cleaned_data["agent"], upload)
         except Agent.DoesNotExist:
-            messages.error(
-                request, "The agent was deleted meanwhile; nothing more was stored. Choose another."
-            )
-            return None
-        if stored.created:
-            messages.success(request, f"{upload.name!r} is stored and waits to be embedded.")
+            form.add_error("agent", "The agent was deleted meanwhile, with what was stored. Choose another.")
+            return [], refused
+        taken.append(Taken(stored.document, stored.job, stored.created))
+    return taken, refused
+
+
+def _address(taken: list[Taken], agent: str) -> str:
+    """The query string of the page that shows these."""
+    query = QueryDict(mutable=True)
+    for one in taken:
+        if one.new and one.job:
+            query.appendlist("job", str(one.job.pk))
         else:
-            messages.warning(
-                request,
-                f"{upload.name!r} holds the same text as {stored.document.name!r}, "
-                "which this agent has already; it was not stored again.",
-            )
-        if stored.job:
-            query.appendlist("job", str(stored.job.pk))
-    if not good:
-        return None
-    query["agent"] = str(form.cleaned_data["agent"].pk)
-    return HttpResponseRedirect(f"{reverse('admin:memories_ingest')}?{query.urlencode()}")
+            query.appendlist("known", str(one.document.pk))
+    if agent:
+        query["agent"] = agent
+    return query.urlencode()
+
+
+def _taken(request: HttpRequest) -> list[Taken]:
+    """What the address names, as far as this user may see it, in two queries."""
+    wanted, known = (
+        [str(UUID(key)) for key in request.GET.getlist(name)[:MOST_FILES] if is_uuid(key)]
+        for name in ("job", "known")
+    )
+    if not request.user.has_perm("memories.view_document"):
+        known = []
+    if not wanted and not known:
+        return []
+    mine = Q(pk__in=wanted) | Q(unique_key__in=[f"{ingest.JOB_KIND}:{key}" for key in known])
+    jobs = Job.objects.visible_to(request.user).filter(mine, kind=ingest.JOB_KIND).order_by("created_at")
+    job_of = {str(job.params.get("document")): job for job in jobs}  # the newest of each document
+    new = {key for key, job in job_of.items() if str(job.pk) in wanted}
+    keys = [key for key in dict.fromkeys([*job_of, *known]) if is_uuid(key)]
+    documents = {str(key): document for key, document in Document.objects.in_bulk(keys).items()}
+    return [Taken(documents[key], job_of.get(key), key in new) for key in keys if key in documents]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +20,9 @@ from arcweb.widgets import JSONEditor
 from memories import uploads
 from memories.models import Document, Memory
 from memories.search import DEFAULT_RESULTS, LONGEST_QUERY, MODES, MOST_RESULTS, Filters
+
+#: Files in one form; their jobs and documents must fit into the address of the page that shows them.
+MOST_FILES = 50
 
 
 class AgentSelect(AutocompleteSelect):
@@ -96,13 +100,26 @@ class SeveralFilesInput(forms.ClearableFileInput):
 
 
 class SeveralFilesField(forms.FileField):
-    """Any number of uploaded files; they are read and judged by `IngestForm.uploads`, one by one."""
+    """Up to MOST_FILES uploaded files; they are read and judged by `IngestForm.uploads`, one by one."""
 
     widget = SeveralFilesInput
 
     def clean(self, data: Any, initial: Any = None) -> list[UploadedFile]:
-        files = data if isinstance(data, list | tuple) else [data]
-        return [item for item in files if item]
+        files = [item for item in (data if isinstance(data, list | tuple) else [data]) if item]
+        if len(files) > MOST_FILES:
+            raise ValidationError(
+                f"{len(files)} files were chosen and {MOST_FILES} at once are the most; nothing was stored. "
+                "Send them in parts, or use manage.py ingest."
+            )
+        return files
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Something that cannot be ingested, and why, in a sentence."""
+
+    name: str
+    sentence: str
 
 
 class IngestForm(forms.Form):
@@ -110,37 +127,47 @@ class IngestForm(forms.Form):
 
     agent = _agent_field(required=True, help_text="Whose memory the documents go to.")
     documents = SeveralFilesField(
-        required=False, help_text="Text or Markdown (.txt, .md), UTF-8; several at once."
+        required=False,
+        widget=SeveralFilesInput(attrs={"accept": ",".join(uploads.MEDIA_TYPES), "multiple": True}),
     )
-    name = forms.CharField(required=False, max_length=uploads.LONGEST_NAME, label="Name of the pasted text")
-    text = forms.CharField(required=False, strip=False, widget=forms.Textarea(attrs={"rows": 8, "cols": 80}))
+    name = forms.CharField(
+        required=False,
+        max_length=uploads.LONGEST_NAME,
+        label="Name of the pasted text",
+        widget=forms.TextInput(attrs={"class": "field", "autocomplete": "off"}),
+        help_text="Empty: its first words.",
+    )
+    text = forms.CharField(
+        required=False,
+        strip=False,
+        label="Pasted text",
+        widget=forms.Textarea(attrs={"rows": 8, "class": "field"}),
+    )
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data
-        if not data.get("documents") and not (data.get("text") or "").strip():
+        chosen = data.get("documents") or "documents" in self.errors
+        if not chosen and not (data.get("text") or "").strip():
             self.add_error(None, "Choose at least one file, or paste a text.")
         return data
 
-    def uploads(self) -> tuple[list[uploads.TextUpload], list[str]]:
-        """What can be ingested, and a sentence for each thing that cannot."""
+    def uploads(self) -> Iterator[uploads.TextUpload | Refused]:
+        """Each thing that was given, read when its turn comes: as text, or with the reason against it."""
         limit = settings.ARC_MAX_UPLOAD_MB
-        good: list[uploads.TextUpload] = []
-        refused: list[str] = []
         for file in self.cleaned_data["documents"]:
             name = file.name or ""
             try:
                 uploads.check_size(name, file.size or 0, limit)
-                good.append(uploads.from_bytes(name, file.read(), limit_mb=limit))
+                yield uploads.from_bytes(name, file.read(), limit_mb=limit)
             except uploads.UploadError as error:
-                refused.append(str(error))
+                yield Refused(name, str(error))
         text = self.cleaned_data["text"]
         if text.strip():
             name = self.cleaned_data["name"].strip() or uploads.name_for(text)
             try:
-                good.append(uploads.from_text(name, text, limit_mb=limit))
+                yield uploads.from_text(name, text, limit_mb=limit)
             except uploads.UploadError as error:
-                refused.append(str(error))
-        return good, refused
+                yield Refused(name, str(error))
 
 
 class SearchForm(forms.Form):
