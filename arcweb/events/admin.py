@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import PermissionDenied
 from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse
 
@@ -44,12 +45,19 @@ class AuditedAdmin(_ModelAdmin):
             record(f"{obj._meta.model_name}.deleted", obj=obj)
         return super().log_deletions(request, queryset)
 
+    def _known_actions(self) -> set[str]:
+        """The names of the actions that this list has for anybody."""
+        own = {action if isinstance(action, str) else action.__name__ for action in self.actions or ()}
+        return own | {name for name, _ in self.admin_site.actions}
+
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         # Django runs actions outside any transaction: a deletion that fails would leave its events behind.
         if request.method != "POST":
             return super().changelist_view(request, extra_context)
+        if request.POST.get("action") in self._known_actions() - self.get_actions(request).keys():
+            raise PermissionDenied  # Django would only say that no action is selected
         for key in request.POST.getlist(ACTION_CHECKBOX_NAME):
             self.model._meta.pk.to_python(key)  # a ValidationError, answered with 400, instead of a 500
         with transaction.atomic():
