@@ -5,8 +5,9 @@ from __future__ import annotations
 import uuid
 
 from django.contrib.postgres.functions import RandomUUID
+from django.contrib.postgres.indexes import OpClass
 from django.db import models
-from django.db.models.functions import Now
+from django.db.models.functions import Now, Upper
 
 from agents.querysets import AgentQuerySet
 
@@ -33,7 +34,14 @@ class Agent(models.Model):
 
     class Meta:
         db_table = '"agents"."agents"'
-        indexes = [models.Index(fields=["type"], name="idx_agents_type")]
+        indexes = [
+            models.Index(fields=["type", "name", "id"], name="idx_agents_type"),
+            models.Index(fields=["type", "created_at", "id"], name="idx_agents_type_created_at"),
+            models.Index(fields=["name", "id"], name="idx_agents_name"),
+            models.Index(fields=["created_at", "id"], name="idx_agents_created_at"),
+            # What `name__istartswith` asks.
+            models.Index(OpClass(Upper("name"), name="text_pattern_ops"), name="idx_agents_name_begins"),
+        ]
 
     def __str__(self) -> str:
         return self.name

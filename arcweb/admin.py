@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin.actions import delete_selected
 from django.contrib.admin.utils import unquote
+from django.contrib.admin.views.main import ChangeList
+from django.contrib.postgres.search import SearchQuery
 from django.core.paginator import Paginator
 from django.db import models
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.functional import cached_property
+from django.utils.html import format_html
 
+from arcweb import keyset
+from arcweb.keyset import Order
 from arcweb.registry import dependents_of
 
 if TYPE_CHECKING:
@@ -20,48 +28,226 @@ if TYPE_CHECKING:
 else:
     _ModelAdmin = admin.ModelAdmin  # subscriptable for type checkers only
 
-#: Rows up to which a list is counted; beyond it the page says "more than".
-MOST_COUNTED = 10_000
+#: Rows up to which an action on "all" of a list is taken: beyond it the page does not know how many.
+MOST_AT_ONCE = 10_000
+#: The places of a list in its address: rows that follow a key, or that precede it.
+AFTER, BEFORE = "after", "before"
 #: Names on the page that asks whether to delete.
 MOST_NAMED = 20
 
 
+def state_words(shape: str, word: str) -> str:
+    """A state as a shape and a word; `shape` is good, warn, bad or idle."""
+    return format_html('<span class="state {}">{}</span>', shape, word)
+
+
+def moment(time: datetime | None) -> str:
+    """A time to the second in UTC, for a list; None: nobody wrote one."""
+    if time is None:
+        return format_html('<span class="soft">{}</span>', "unknown")
+    words = f"{time:%Y-%m-%d %H:%M:%S}"
+    return format_html('<time datetime="{}">{}</time>', time.isoformat(), words)
+
+
 class CappedPaginator(Paginator):
-    """Counts no further than MOST_COUNTED rows: a million rows cost as much as ten thousand."""
+    """Counts no further than MOST_AT_ONCE rows; serves autocomplete, and tells whether "all" is too many."""
+
+    @cached_property
+    def _counted(self) -> int:
+        rows = self.object_list
+        return rows.order_by()[: MOST_AT_ONCE + 1].count() if isinstance(rows, models.QuerySet) else len(rows)
 
     @cached_property
     def count(self) -> int:
-        rows = self.object_list
-        if isinstance(rows, models.QuerySet):
-            return min(MOST_COUNTED, rows.order_by()[: MOST_COUNTED + 1].count())
-        return len(rows)
+        return min(MOST_AT_ONCE, self._counted)
 
-    @cached_property
+    @property
     def capped(self) -> bool:
         """Whether there are more rows than were counted."""
-        rows = self.object_list
-        return isinstance(rows, models.QuerySet) and rows.order_by()[MOST_COUNTED:].exists()
+        return self._counted > MOST_AT_ONCE
+
+
+class KeysetChangeList(ChangeList):
+    """Django's list, paged by keys (`arcweb.keyset`) instead of OFFSET, with counts that have a bound.
+
+    For templates: `pager` (a Pager), `result_list`, and `result_count`, which is the number of rows on
+    the page wherever the whole is not known exactly, so that nothing offers to select "all" of it.
+    """
+
+    order: Order
+    pager: Pager
+
+    @property
+    def table(self) -> LargeTable:
+        return cast("LargeTable", self.model_admin)
+
+    def get_queryset(
+        self, request: HttpRequest, exclude_parameters: Any = None
+    ) -> models.QuerySet[models.Model]:
+        for name in (AFTER, BEFORE):
+            self.params.pop(name, None)
+            self.filter_params.pop(name, None)
+        rows: models.QuerySet[Any] = super().get_queryset(request, exclude_parameters)
+        self.unsearched = rows
+        self.words = self.table.words_condition(self.query)
+        return rows.filter(self.words) if self.words is not None else rows
+
+    def get_ordering(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> list[Any]:
+        """The one field that is asked for, if an index gives that order, else the list's own."""
+        usual = str(next(iter(self.table.get_ordering(request))))
+        asked: Any = super().get_ordering(request, queryset)[0]
+        cheap = {self.get_ordering_field(name) for name in self.sortable_by or ()} | {usual.lstrip("-")}
+        if not isinstance(asked, str) or asked.lstrip("-") not in cheap:
+            asked = usual
+        self.order = Order(self.model, asked.lstrip("-"), asked.startswith("-"))
+        return self.order.fields()
+
+    def get_results(self, request: HttpRequest) -> None:
+        size = self.list_per_page
+        place: dict[str, Any] = {
+            "after": self.order.parse(request.GET.get(AFTER, "")),
+            "before": self.order.parse(request.GET.get(BEFORE, "")),
+        }
+        if place["after"]:
+            place["before"] = None
+        if self.words is None:
+            page = self.order.page(self.queryset, size, **place)
+            total: keyset.Count | None = keyset.count(self.queryset)
+        else:
+            page, total = self._found(size, place)
+        rows = {row.pk: row for row in self._whole(key.pk for key in page.keys)}
+        # A row that was deleted between the two queries is left out.
+        self.result_list = [rows[key.pk] for key in page.keys if key.pk in rows]
+        self.table.prepare_rows(request, self.result_list)
+        known = total is not None and total.kind == "exact"
+        self.result_count = total.number if total and known else len(self.result_list)
+        self.full_result_count = None
+        self.show_full_result_count = False
+        self.show_admin_actions = True
+        self.can_show_all = self.multi_page = False
+        self.paginator = self.model_admin.get_paginator(request, self.result_list, size)
+        self.pager = self._pager(page, total, placed=any(place.values()))
+
+    def _found(self, size: int, place: dict[str, Any]) -> tuple[keyset.KeyPage, keyset.Count | None]:
+        """A page of a search. Few rows with these words: all their keys are read by the words' index and
+        sorted here. Many, or no such index: the list is read in its order, MOST_READ rows at most."""
+        if not self.table.words_field:
+            return self.order.walk(self.unsearched, self.words, size, **place), None
+        expected = keyset.estimate(self.queryset)
+        if expected <= keyset.MOST_READ:
+            keys = self.queryset.order_by().values_list(self.order.field, "pk")[: keyset.MOST_READ + 1]
+            known = [keyset.Key(*row) for row in keys]
+            if len(known) <= keyset.MOST_READ:
+                return self.order.page_of_known(known, size, **place), keyset.Count(len(known))
+        return self.order.walk(self.unsearched, self.words, size, **place), keyset.about(expected)
+
+    def _whole(self, keys: Iterable[Any]) -> models.QuerySet[Any]:
+        rows: models.QuerySet[Any] = self.root_queryset.filter(pk__in=list(keys))
+        return self.apply_select_related(self.table.listed(rows))
+
+    def _pager(self, page: keyset.KeyPage, total: keyset.Count | None, *, placed: bool) -> Pager:
+        def link(name: str, key: keyset.Key | None) -> str:
+            return self.get_query_string({name: str(key)}) if key else ""
+
+        newest_first = self.order.descending and isinstance(
+            self.opts.get_field(self.order.field), models.DateTimeField
+        )
+        noun = self.opts.verbose_name if str(total) == "1" else self.opts.verbose_name_plural
+        note = ""
+        if page.read is not None:
+            note = (
+                f"{page.read:,} {self.opts.verbose_name_plural} were read for this page; what was found "
+                "among them is shown, and the next page reads on."
+            )
+        return Pager(
+            previous=link(BEFORE, page.previous),
+            next=link(AFTER, page.next),
+            first=self.get_query_string() if placed else "",
+            words=("Newest", "Newer", "Older") if newest_first else ("First", "Previous", "Next"),
+            total=f"{total} {noun}" if total else "",
+            estimated=total is not None and total.kind == "about",
+            note=note,
+        )
+
+
+@dataclass(frozen=True)
+class Pager:
+    """The foot of a keyset list: links (empty: there is nothing there) and how many rows there are."""
+
+    previous: str
+    next: str
+    first: str
+    words: tuple[str, str, str]  #: what the links to the first, previous and next page say
+    total: str  #: "1,204 memories", "about 1,040,000 memories", "more than 1,000 memories"
+    estimated: bool
+    note: str  #: a sentence when a search stopped before it had looked everywhere
 
 
 class LargeTable(_ModelAdmin):
-    """A list that stays quick on a large table: capped counts, no count of the whole."""
+    """A list that costs the same on a large table: keyset pages, counts with a bound.
+
+    `ordering` names the field of the order (then the primary key, in the same direction), `sortable_by`
+    those that an index makes cheap as well. A table with a full-text column names it in `words_field`;
+    one that has no index for its search overrides `words_condition`, and is read up to a bound.
+    """
 
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER  # each would count the whole
     paginator = CappedPaginator
     list_per_page = 50
+    sortable_by: ClassVar[tuple[str, ...]] = ()
     #: Filters that other pages link to.
     linked_lookups: tuple[str, ...] = ()
+    #: A tsvector column (configuration "english") that the list's search asks.
+    words_field = ""
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return KeysetChangeList
+
+    def get_sortable_by(self, request: HttpRequest) -> Any:
+        return () if self.forced_ordering(request) else self.sortable_by
+
+    def forced_ordering(self, request: HttpRequest) -> str:
+        """The order that a filter of this request demands: no other has an index. Usually empty."""
+        return ""
+
+    def get_ordering(self, request: HttpRequest) -> Any:
+        forced = self.forced_ordering(request)
+        return (forced,) if forced else super().get_ordering(request)
+
+    def words_condition(self, words: str) -> models.Q | None:
+        """The condition that the change list itself looks for; None: there is no search, or Django's own."""
+        if not self.words_field or not words.strip():
+            return None
+        return models.Q(**{self.words_field: SearchQuery(words, config="english", search_type="websearch")})
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: models.QuerySet[Any], search_term: str
+    ) -> tuple[models.QuerySet[Any], bool]:
+        if self.words_condition(search_term) is not None:
+            return queryset, False  # the change list looks for the words itself
+        return super().get_search_results(request, queryset, search_term)
+
+    def listed(self, rows: models.QuerySet[Any]) -> models.QuerySet[Any]:
+        """The rows of one page as the list needs them: without what is large and not shown."""
+        return rows
+
+    def prepare_rows(self, request: HttpRequest, rows: list[Any]) -> None:
+        """Complete the rows of one page before they are shown: one query for all, never one each."""
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
         """The filters that the page offers, and no other way to search: regex, year… of any field."""
-        known = {f"{name}__{kind}" for name in self.list_filter for kind in ("exact", "isnull")}
+        known = {f"{name}__exact" for name in self.list_filter if isinstance(name, str)}
+        for item in self.list_filter:
+            if isinstance(item, type) and issubclass(item, admin.SimpleListFilter) and item.parameter_name:
+                known.add(item.parameter_name)
         return lookup in known or lookup in self.linked_lookups
 
     def response_action(self, request: HttpRequest, queryset: Any, *args: Any) -> HttpResponse | None:
         if request.POST.get("select_across") == "1" and CappedPaginator(queryset, self.list_per_page).capped:
             self.message_user(
                 request,
-                f"More than {MOST_COUNTED} rows are selected, and nothing was done: the page does not know "
+                f"More than {MOST_AT_ONCE} rows are selected, and nothing was done: the page does not know "
                 "how many. Filter until fewer are left.",
                 messages.ERROR,
             )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import uuid
 
 from django.contrib.postgres.functions import RandomUUID
-from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.contrib.postgres.search import SearchVectorField
 from django.db import models
-from django.db.models.functions import Now
+from django.db.models.functions import Now, Upper
 from pgvector.django import HnswIndex, VectorField
 
 from agents.models import Agent
@@ -42,6 +42,7 @@ class Document(models.Model):
         indexes = [
             models.Index(fields=["agent", "created_at", "id"], name="idx_documents_agent_id"),
             models.Index(fields=["created_at", "id"], name="idx_documents_created_at"),
+            models.Index(OpClass(Upper("name"), name="text_pattern_ops"), name="idx_documents_name_begins"),
         ]
         constraints = [
             models.UniqueConstraint(fields=["agent", "content_hash"], name="documents_agent_content_once"),
@@ -134,7 +135,10 @@ class Memory(models.Model):
             models.Index(fields=["created_at", "id"], name="idx_memories_created_at"),
             models.Index(fields=["document", "position"], name="idx_memories_document_id"),
             models.Index(fields=["content_hash"], name="idx_memories_content_hash"),
-            models.Index(fields=["embedding_state", "agent"], name="idx_memories_state"),
+            models.Index(fields=["embedding_state", "created_at", "id"], name="idx_memories_state"),
+            models.Index(
+                fields=["agent", "embedding_state", "created_at", "id"], name="idx_memories_agent_state"
+            ),
             models.Index(
                 fields=["agent", "embedding_model"],
                 name="idx_memories_model",

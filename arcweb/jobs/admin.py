@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
+from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
+from django.utils.html import format_html
 
-from arcweb.jobs import admin_views, registry
+from arcweb.admin import LargeTable, moment, state_words
+from arcweb.jobs import admin_views, finder, registry
 from arcweb.jobs.models import Job
+from arcweb.registry import Finder, NavItem, register_finder, register_nav
 
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[Job]
-else:
-    _ModelAdmin = admin.ModelAdmin  # subscriptable for type checkers only
+register_nav(NavItem("Jobs", "Safety", "admin:jobs_job_changelist", "jobs.view_job", order=20))
+register_finder(Finder("Jobs", "jobs.view_job", finder.find))
 
 
 class KindFilter(admin.SimpleListFilter):
@@ -33,41 +35,85 @@ class KindFilter(admin.SimpleListFilter):
 
 
 @admin.register(Job)
-class JobAdmin(_ModelAdmin):
+class JobAdmin(LargeTable):
     list_display = (
-        "__str__",
-        "state",
-        "kind_label",
+        "name",
+        "standing",
+        "progress",
+        "of_kind",
         "target",
-        "progress_text",
-        "created_at",
+        "created",
         "run_time",
-        "actor_name",
+        "asked_by",
+        "steps",
     )
+    list_display_links = ("name",)
     list_filter = ("state", KindFilter)
+    linked_lookups = ("state",)
     search_fields = ("title", "target")
+    search_help_text = "A part of a title or target; the newest jobs are looked through."
+    sortable_by = ("created",)
     ordering = ("-created_at",)
-    list_per_page = 50
-    show_full_result_count = False
     actions = None
 
-    @admin.display(description="kind", ordering="kind")
-    def kind_label(self, job: Job) -> str:
+    class Media:
+        css = {"all": ["arcweb/records.css"]}
+
+    def words_condition(self, words: str) -> Q | None:
+        return Job.objects.named(words.strip()) if words.strip() else None
+
+    def listed(self, rows: QuerySet[Job]) -> QuerySet[Job]:
+        return rows.defer("params", "result")
+
+    def prepare_rows(self, request: HttpRequest, rows: list[Any]) -> None:
+        """Which of the buttons a row has; asked once, for the permissions are the same for all."""
+        may = {verb: request.user.has_perm(f"jobs.{verb}_job") for verb in ("cancel", "retry")}
+        for job in rows:
+            job.may_cancel = may["cancel"] and job.can_cancel
+            job.may_retry = may["retry"] and job.can_retry
+
+    @admin.display(description="job")
+    def name(self, job: Job) -> str:
+        return str(job)
+
+    @admin.display(description="state")
+    def standing(self, job: Job) -> str:
+        return state_words(job.shape, job.get_state_display())
+
+    @admin.display(description="kind")
+    def of_kind(self, job: Job) -> str:
         return job.label
 
     @admin.display(description="progress")
-    def progress_text(self, job: Job) -> str:
-        total = "" if job.total is None else f" of {job.total}"
-        return f"{job.done}{total} {job.unit}".rstrip() if job.done or job.total else "-"
+    def progress(self, job: Job) -> str:
+        return render_to_string("admin/jobs/_bar.html", {"job": job}) if job.done or job.total else "none yet"
+
+    @admin.display(description="created (UTC)", ordering="created_at")
+    def created(self, job: Job) -> str:
+        return moment(job.created_at)
 
     @admin.display(description="run time")
     def run_time(self, job: Job) -> str:
         return job.elapsed
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
-        match = request.resolver_match
-        listing = match is not None and match.url_name == "jobs_job_changelist"
-        return Job.objects.light() if listing else Job.objects.all()
+    @admin.display(description="asked for by")
+    def asked_by(self, job: Job) -> str:
+        return job.actor_name or job.actor_id or job.actor_kind
+
+    @admin.display(description="")
+    def steps(self, job: Any) -> str:
+        """Buttons of the list's own form, which carries the token against forgery."""
+        verb = "cancel" if job.may_cancel else "retry" if job.may_retry else ""
+        if not verb:
+            return ""
+        return format_html(
+            '<button type="submit" class="btn" formaction="{}" name="back" value="list" '
+            'aria-label="{} {}">{}</button>',
+            admin_views.url(verb, job.pk),
+            verb.capitalize(),
+            job,
+            verb.capitalize(),
+        )
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

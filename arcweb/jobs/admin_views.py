@@ -8,10 +8,21 @@ from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
+from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from arcweb.jobs import ledger
 from arcweb.jobs.models import Job
+
+
+def url(verb: str, job_id: UUID) -> str:
+    """Where a POST does that to a job: "cancel" or "retry"."""
+    return reverse(f"admin:jobs_job_{verb}", args=[job_id])
+
+
+def _back(request: HttpRequest, job: Job) -> HttpResponse:
+    """To the list where the button stood there, else to the job's page."""
+    return redirect("admin:jobs_job_changelist") if request.POST.get("back") == "list" else redirect(job)
 
 
 @require_POST
@@ -19,12 +30,14 @@ from arcweb.jobs.models import Job
 def cancel(request: HttpRequest, job_id: UUID) -> HttpResponse:
     job = get_object_or_404(Job, pk=job_id)
     if ledger.cancel(job.pk):
-        messages.success(request, "The job is cancelled, or will be within seconds if it is running.")
+        messages.success(
+            request, f"The job “{job}” is cancelled, or will be within seconds if it is running."
+        )
     else:
         messages.warning(
             request, "The job has ended already, or is being stopped; there is nothing to cancel."
         )
-    return redirect(job)
+    return _back(request, job)
 
 
 @require_POST
@@ -32,10 +45,10 @@ def cancel(request: HttpRequest, job_id: UUID) -> HttpResponse:
 def retry(request: HttpRequest, job_id: UUID) -> HttpResponse:
     job = get_object_or_404(Job, pk=job_id)
     if ledger.retry(job.pk):
-        messages.success(request, "The job is queued again.")
+        messages.success(request, f"The job “{job}” is queued again.")
     else:
         messages.warning(
             request,
             "The job cannot be retried: it is not at an end, or another job for the same thing is under way.",
         )
-    return redirect(job)
+    return _back(request, job)

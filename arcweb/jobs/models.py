@@ -125,6 +125,12 @@ class Job(models.Model):
         return registry.label(self.kind)
 
     @property
+    def shape(self) -> str:
+        """How pages draw its state, beside the word: good, warn, bad or idle."""
+        shapes = {"running": "good", "succeeded": "good", "failed": "bad", "interrupted": "bad"}
+        return shapes.get(self.state, "idle")
+
+    @property
     def is_active(self) -> bool:
         return self.state in (self.State.QUEUED, self.State.RUNNING)
 

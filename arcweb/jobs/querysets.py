@@ -73,6 +73,10 @@ class JobQuerySet(models.QuerySet["Job"]):
             return self.all()
         return self.filter(actor_kind="user", actor_id=str(user.pk))
 
+    def named(self, text: str) -> Q:
+        """The condition that a job's title or target holds that text, in any case; no index serves it."""
+        return Q(title__icontains=text) | Q(target__icontains=text)
+
     def light(self) -> Self:
         """Without the documents that a list never shows."""
         return self.defer("params", "result")

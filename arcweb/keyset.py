@@ -1,0 +1,226 @@
+"""Pages of a large table by keys of an index: no OFFSET, no count of the whole.
+
+The order is (field, primary key), both in the same direction; some index must give it, after the
+columns that are filtered. Rows whose field is NULL come last in either direction. A page is found by
+the key of the row beside it, so that page 20,000 costs what page 2 does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.core.exceptions import ValidationError
+from django.db import connection, models
+from django.db.models import Func, Q, Value
+from django.db.models.lookups import GreaterThan, LessThan
+from django.utils import timezone
+
+#: Rows up to which a list is counted; beyond it PostgreSQL's estimate is shown, as such.
+MOST_COUNTED = 1_000
+#: Rows that the full-text search of a list reads at most for one page.
+MOST_READ = 5_000
+
+#: `inner` gives (value, pk, hit) in order, at most so many rows; the last of that number is given, hit or
+#: not, to tell that the walk ended there. Reading stops when enough rows passed.
+WALK = """
+    SELECT value, pk, hit, number FROM (
+        SELECT value, pk, hit, row_number() OVER () AS number FROM ({inner}) AS ordered (value, pk, hit)
+    ) AS walked
+    WHERE hit OR number = %s
+    LIMIT %s
+"""
+
+
+class Key(NamedTuple):
+    """A place in the order: the value of the field and the primary key of a row."""
+
+    value: Any
+    pk: Any
+
+    def __str__(self) -> str:
+        value = self.value.isoformat() if isinstance(self.value, datetime) else self.value
+        return f"{'' if value is None else value}~{self.pk}"
+
+
+@dataclass(frozen=True)
+class KeyPage:
+    """The keys of a page, in order, and where the pages beside it begin (None: there is nothing)."""
+
+    keys: Sequence[Key]
+    previous: Key | None = None  #: give as `before`
+    next: Key | None = None  #: give as `after`
+    read: int | None = None  #: rows that were read when a search stopped before it had a full page
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many rows there are: "exact", "about" (PostgreSQL's estimate) or "more than"."""
+
+    number: int
+    kind: str = "exact"
+
+    def __str__(self) -> str:
+        words = f"{self.number:,}"
+        return words if self.kind == "exact" else f"{self.kind} {words}"
+
+
+def estimate(rows: models.QuerySet[Any]) -> int:
+    """How many rows PostgreSQL expects, from its statistics, without reading them."""
+    plan = json.loads(rows.order_by().values("pk").explain(format="json"))
+    return int(plan[0]["Plan"]["Plan Rows"])
+
+
+def count(rows: models.QuerySet[Any]) -> Count:
+    """Exact up to MOST_COUNTED rows, then the estimate, to three digits; the cost has a bound."""
+    number = rows.order_by().values("pk")[: MOST_COUNTED + 1].count()
+    if number <= MOST_COUNTED:
+        return Count(number)
+    return about(estimate(rows))
+
+
+def about(expected: int) -> Count:
+    """The words for an estimate of rows that are known to be more than MOST_COUNTED."""
+    rounded = int(float(f"{expected:.2e}"))
+    return Count(rounded, "about") if rounded > MOST_COUNTED else Count(MOST_COUNTED, "more than")
+
+
+@dataclass(frozen=True)
+class Order:
+    """The order of a model's rows by a field, then by primary key."""
+
+    model: type[models.Model]
+    field: str
+    descending: bool = True
+
+    @property
+    def _field(self) -> models.Field[Any, Any]:
+        field: models.Field[Any, Any] = self.model._meta.get_field(self.field)  # type: ignore[assignment]
+        return field
+
+    def fields(self, *, backwards: bool = False) -> list[str]:
+        """For order_by()."""
+        sign = "-" if self.descending != backwards else ""
+        return [f"{sign}{self.field}", f"{sign}pk"]
+
+    def parse(self, text: str) -> Key | None:
+        """The inverse of str(Key); None for what is no place in this order."""
+        raw, separator, pk_text = text.rpartition("~")
+        if not separator:
+            return None
+        try:
+            pk = self.model._meta.pk.to_python(pk_text)
+            value = self._field.to_python(raw) if raw or not self._field.null else None
+        except (ValidationError, ValueError, OverflowError):
+            return None
+        if isinstance(value, datetime) and timezone.is_naive(value):
+            return None
+        return None if pk is None or (value is None and not self._field.null) else Key(value, pk)
+
+    def page(
+        self, rows: models.QuerySet[Any], size: int, *, after: Key | None = None, before: Key | None = None
+    ) -> KeyPage:
+        """The keys of `size` rows, in one query: those after a key, before a key, or the first ones."""
+        backwards = before is not None
+        parts = [
+            part.values_list(self.field, "pk")[: size + 1]
+            for part in self._parts(rows, before if backwards else after, backwards=backwards)
+        ]
+        found = [Key(*row) for row in (parts[0].union(*parts[1:], all=True) if parts[1:] else parts[0])]
+        # A union has no order of its own but that of its parts.
+        found.sort(key=lambda key: (key.value is None) != backwards)
+        return self._page(found, size, after, before)
+
+    def page_of_known(
+        self, known: Sequence[Key], size: int, *, after: Key | None = None, before: Key | None = None
+    ) -> KeyPage:
+        """The same out of all keys, in memory. The field must compare in Python as in PostgreSQL."""
+        valued = sorted((key for key in known if key.value is not None), reverse=self.descending)
+        bare = sorted((key for key in known if key.value is None), key=lambda key: key.pk)
+        ordered = valued + (bare[::-1] if self.descending else bare)
+        if before is not None:
+            found = [key for key in ordered if self._precedes(key, before)][::-1]
+        else:
+            found = [key for key in ordered if after is None or self._precedes(after, key)]
+        return self._page(found[: size + 1], size, after, before)
+
+    def walk(
+        self,
+        rows: models.QuerySet[Any],
+        hit: Any,
+        size: int,
+        *,
+        after: Key | None = None,
+        before: Key | None = None,
+        read: int = MOST_READ,
+    ) -> KeyPage:
+        """Up to `size` rows that pass `hit` (a condition), reading at most about `read` rows in order.
+
+        For a condition that many rows pass. When the bound ends the walk before the page is full,
+        `next` (or `previous`) is where it stopped and `KeyPage.read` says how many rows were read.
+        """
+        backwards = before is not None
+        found: list[Key] = []
+        for part in self._parts(rows, before if backwards else after, backwards=backwards):
+            inner = part.annotate(arc_hit=models.ExpressionWrapper(hit, models.BooleanField()))
+            sql, params = inner.values_list(self.field, "pk", "arc_hit")[:read].query.sql_with_params()
+            with connection.cursor() as cursor:
+                cursor.execute(WALK.replace("{inner}", sql), [*params, read, size + 1 - len(found)])
+                walked = cursor.fetchall()
+            found += [Key(value, pk) for value, pk, passes, _ in walked if passes]
+            if len(found) > size:
+                break
+            if walked and walked[-1][3] == read:
+                end = "previous" if backwards else "next"
+                return replace(
+                    self._page(found, size, after, before), read=read, **{end: Key(*walked[-1][:2])}
+                )
+        return self._page(found, size, after, before)
+
+    def _page(self, found: list[Key], size: int, after: Key | None, before: Key | None) -> KeyPage:
+        more, keys = len(found) > size, found[:size]
+        if before is not None:
+            keys.reverse()
+            # Past the first row: the way back is the place we came from.
+            return KeyPage(keys, keys[0] if more else None, keys[-1] if keys else before)
+        previous = (keys[0] if keys else after) if after is not None else None
+        return KeyPage(keys, previous, keys[-1] if more else None)
+
+    def _parts(
+        self, rows: models.QuerySet[Any], key: Key | None, *, backwards: bool
+    ) -> list[models.QuerySet[Any]]:
+        """The rows beyond the key as one or two ordered querysets: those with a value, those with NULL."""
+        rows = rows.order_by(*self.fields(backwards=backwards))
+        if not self._field.null:
+            return [rows if key is None else rows.filter(self._beyond(key, backwards=backwards))]
+        valued = rows.filter(**{f"{self.field}__isnull": False})
+        bare = rows.filter(**{f"{self.field}__isnull": True})
+        if key is None:
+            return [bare, valued] if backwards else [valued, bare]
+        if key.value is not None:
+            valued = valued.filter(self._beyond(key, backwards=backwards))
+            return [valued] if backwards else [valued, bare]
+        bare = bare.filter(**{f"pk__{'lt' if self.descending != backwards else 'gt'}": key.pk})
+        return [bare, valued] if backwards else [bare]
+
+    def _beyond(self, key: Key, *, backwards: bool) -> Any:
+        """(field, pk) < (value, pk): as rows, which an index serves as one range."""
+        compare = LessThan if self.descending != backwards else GreaterThan
+        flag = models.BooleanField()
+        here = Func(models.F(self.field), models.F("pk"), function="ROW", output_field=flag)
+        there = Func(
+            Value(key.value, output_field=self._field),
+            Value(key.pk, output_field=self.model._meta.pk),
+            function="ROW",
+            output_field=flag,
+        )
+        return Q(compare(here, there))
+
+    def _precedes(self, one: Key, other: Key) -> bool:
+        if (one.value is None) != (other.value is None):
+            return other.value is None
+        first, second = (tuple(key) if key.value is not None else (key.pk,) for key in (one, other))
+        return first > second if self.descending else first < second
