@@ -125,7 +125,6 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "arcweb.accounts.context.theme",
-                "arcweb.accounts.context.theme",
                 "arcweb.shell.context",
             ],
         },
