@@ -132,6 +132,8 @@ def explain(
         }
         response = HttpResponse(render_to_string("away.html", context))
     response.status_code = 503
+    # Who lost what is logged: by the prober once, or in _told. Not once more for every page that waits.
+    response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001
     response["Retry-After"] = str(RETRY_AFTER)
     response["Cache-Control"] = "no-store"
     return response

@@ -1,0 +1,184 @@
+"""The prober: knows within about a second what is away, is not fooled by one slow look, and ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import connections
+from redis import Redis
+
+from arcweb import beat, prober, servers
+from arcweb.embedded.stack import Stack
+from arcweb.prober import Prober, Watch
+from arcweb.probes import BEAT_AWAY_AFTER, BeatProbe, PostgresProbe, RedisProbe
+from arcweb.servers import Finding
+from tests.servers.frozen import eventually, frozen, whole
+
+
+@pytest.fixture
+def own(throwaway_stack: Callable[..., Stack], settings: Any, monkeypatch: pytest.MonkeyPatch) -> Stack:
+    """Servers of this test alone, which settings point to."""
+    stack = throwaway_stack()
+    values = {
+        "NAME": "arc",
+        "HOST": str(stack.layout.socket_dir),
+        "PASSWORD": stack.layout.read_secret("postgres-password"),
+    }
+    for name, value in values.items():
+        monkeypatch.setitem(connections["default"].settings_dict, name, value)
+    settings.REDIS_URL = stack.layout.redis_url("cache")
+    settings.REDIS_STATE_URL = stack.layout.redis_url("state")
+    return stack
+
+
+@pytest.fixture
+def running(own: Stack) -> Iterator[Prober]:
+    before = threading.active_count()
+    running = Prober()
+    running.start()
+    yield running
+    running.stop()
+    eventually(lambda: threading.active_count() <= before, 5)
+    assert servers.state_of("postgres").up is None
+
+
+def known(name: Any, up: bool | None) -> bool:
+    return servers.state_of(name).up is up
+
+
+def test_freezing_and_thawing_is_known_within_about_a_second(own: Stack, running: Prober) -> None:
+    names: list[Any] = ["postgres", "redis-cache", "redis-state"]
+    for name, server in zip(names, own.servers, strict=True):
+        eventually(lambda name=name: known(name, True), 10)
+        with frozen(whole(server.process())):
+            took = eventually(lambda name=name: known(name, False), 5)
+            state = servers.state_of(name)
+            print(f"{name} frozen: known after {took:.2f} s")
+            assert took < 2.5
+            assert state.reason == "it does not answer"
+            assert "did not answer" in state.sentence
+            since = state.since
+            time.sleep(1.2)
+            assert servers.state_of(name).since == since
+            assert servers.state_of(name).seconds > 1
+            others = [other for other in names if other != name]
+            assert [servers.state_of(other).up for other in others] == [True, True]
+        print(f"{name} thawed: known after {eventually(lambda name=name: known(name, True), 5):.2f} s")
+
+
+def test_a_killed_server_is_known_at_once_when_it_is_suspected(own: Stack, running: Prober) -> None:
+    eventually(lambda: known("redis-cache", True), 10)
+    os.kill(own.servers[1].process().pid, signal.SIGKILL)  # type: ignore[union-attr]
+    servers.suspect("redis-cache")
+    assert eventually(lambda: known("redis-cache", False), 5) < 0.6
+    assert servers.state_of("redis-cache").reason == "it takes no connections"
+
+
+def test_what_is_asked_through_redis_is_unknown_without_it(own: Stack, running: Prober) -> None:
+    eventually(lambda: known("redis-state", True), 10)
+    with frozen(whole(own.servers[2].process())):
+        eventually(lambda: known("redis-state", False), 5)
+        running.suspect("worker")
+        running.suspect("beat")
+        eventually(lambda: "Redis (state role), which is away" in servers.state_of("worker").sentence, 5)
+        eventually(lambda: "Redis (state role), which is away" in servers.state_of("beat").sentence, 5)
+        assert known("worker", None)
+        assert known("beat", None)
+
+
+def test_one_slow_look_is_not_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = iter([Finding(True), Finding(False, certain=False), Finding(True)])
+    seen: list[bool | None] = []
+
+    class Scripted:
+        def __call__(self) -> Finding:
+            seen.append(servers.state_of("redis-cache").up)
+            return next(looks, Finding(True))
+
+        def renew(self) -> None: ...
+        def close(self) -> None: ...
+
+    monkeypatch.setattr(prober, "WATCHES", {"redis-cache": Watch(Scripted, 0.01)})
+    running = Prober()
+    running.start()
+    eventually(lambda: len(seen) > 4, 5)
+    running.stop()
+    assert False not in seen
+
+
+def test_beat_is_away_after_no_sign_and_well_after_one(own: Stack, settings: Any) -> None:
+    servers.board.note("redis-state", Finding(True))
+    probe = BeatProbe()
+    first = probe()
+    assert first.up is None, "beat may be about to start"
+    with Redis.from_url(settings.REDIS_STATE_URL) as state:
+        state.set(beat.KEY, "alive", ex=beat.KEPT)
+        assert probe().up is True
+        state.expire(beat.KEY, beat.KEPT - 60)
+        just_back = probe()
+        assert just_back.up is None, "nobody could sign while Redis was away"
+        servers.board.clear()
+        long_ago = datetime.now(UTC) - timedelta(seconds=2 * BEAT_AWAY_AFTER)
+        servers.board.note("redis-state", Finding(True, since=long_ago))
+        gone = probe()
+    probe.close()
+    servers.board.clear()
+    assert gone.up is False
+    assert gone.reason == "it has left no sign for 60 s"
+    assert "celery -A arcweb beat" in gone.sentence
+
+
+def test_full_is_not_away(own: Stack) -> None:
+    dsn = psycopg.conninfo.make_conninfo(
+        "", host=str(own.layout.socket_dir), dbname="arc", user="arc",
+        password=own.layout.read_secret("postgres-password"),
+    )  # fmt: skip
+    held = []
+    try:
+        while len(held) < 500:
+            held.append(psycopg.connect(dsn))
+    except psycopg.OperationalError:
+        finding = PostgresProbe()()
+    finally:
+        for connection in held:
+            connection.close()
+    assert finding.up is True
+    assert "raise max_connections" in finding.sentence
+
+
+def test_a_look_takes_little(own: Stack) -> None:
+    for probe in (PostgresProbe(), RedisProbe("cache")):
+        probe()
+        started = time.process_time()
+        for _ in range(100):
+            assert probe().up
+        each = (time.process_time() - started) * 10
+        print(f"{type(probe).__name__}: {each:.2f} ms of this process's time for a look")
+        assert each < 5
+        probe.close()
+
+
+@pytest.mark.usefixtures("own")
+def test_a_process_that_is_forked_later_has_a_prober_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert prober._running is None, "tests and commands have none"
+    prober.keep_running()
+    _, first = prober._running or (0, None)
+    assert first is not None
+    prober.keep_running()
+    assert prober._running == (os.getpid(), first), "one is enough"
+    monkeypatch.setattr(prober, "_running", (os.getpid() + 1, first))
+    prober.keep_running()
+    _, second = prober._running or (0, None)
+    assert second is not None
+    assert second is not first
+    first.stop()
+    second.stop()
+    monkeypatch.setattr(prober, "_running", None)
