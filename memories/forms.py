@@ -40,7 +40,7 @@ def is_uuid(text: str) -> bool:
     return True
 
 
-class AgentField(forms.ModelChoiceField):  # type: ignore[type-arg]
+class AgentField(forms.ModelChoiceField[Agent]):
     """An agent by its id; a value that is no id is an agent that does not exist."""
 
     def to_python(self, value: Any) -> Agent | None:

@@ -29,7 +29,7 @@ class Recorder:
         self.abbreviated = False
 
     def __call__(
-        self, statement: sql.Composable, params: Mapping[str, Any] | None = None
+        self, statement: sql.SQL | sql.Composed, params: Mapping[str, Any] | None = None
     ) -> list[dict[str, Any]]:
         """Executes the statement; returns its rows, none when it gives none."""
         self._cursor.execute(statement, params)

@@ -12,10 +12,21 @@ from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse
 
 from arcweb.events import record
-from arcweb.events.admin_views import events
+from arcweb.events.admin_views import events, export_events
 from arcweb.registry import Page, register_page
 
 register_page(Page("events/", events, "events", "Events", group="Safety", permission="events.view_event"))
+register_page(
+    Page(
+        "events/export/",
+        export_events,
+        "events_export",
+        "Export events",
+        group="Safety",
+        permission="events.export_event",
+        listed=False,
+    )
+)
 
 
 if TYPE_CHECKING:

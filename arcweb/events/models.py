@@ -33,6 +33,10 @@ class Event(models.Model):
     class Meta:
         db_table = '"events"."events"'
         default_permissions = ("view",)
+        permissions = [
+            ("export_event", "Can export events"),
+            ("export_personal", "Can export the names and addresses of events"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} at {self.occurred_at:%Y-%m-%d %H:%M:%S}"

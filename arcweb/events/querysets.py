@@ -6,12 +6,25 @@ from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from django.db import models
+from django.db import connections, models
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 if TYPE_CHECKING:
     from arcweb.events.models import Event, EventDetail
+
+
+#: Walks the index from one kind to the next: as many steps as kinds, however many events.
+KINDS = """
+WITH RECURSIVE kinds AS (
+    (SELECT kind FROM events.events ORDER BY kind LIMIT 1)
+    UNION ALL
+    SELECT (SELECT kind FROM events.events WHERE kind > kinds.kind ORDER BY kind LIMIT 1)
+    FROM kinds WHERE kinds.kind IS NOT NULL
+)
+SELECT kind FROM kinds WHERE kind IS NOT NULL LIMIT %s
+"""
+MOST_KINDS = 200  # other services choose theirs
 
 
 class Cursor(NamedTuple):
@@ -47,8 +60,19 @@ class TimelinePage(NamedTuple):
 
 
 class EventQuerySet(models.QuerySet["Event"]):
+    def kinds(self) -> list[str]:
+        """The kinds of all events (the first MOST_KINDS), in order; filters of this queryset do not count."""
+        with connections[self.db].cursor() as cursor:
+            cursor.execute(KINDS, [MOST_KINDS])
+            return [kind for (kind,) in cursor.fetchall()]
+
     def of_kind(self, prefix: str) -> Self:
+        """Events whose kind begins so: "auth." or "agent.changed"."""
         return self.filter(kind__startswith=prefix)
+
+    def counted(self, most: int) -> int:
+        """How many events these are, counted no further than `most` + 1."""
+        return self.order_by()[: most + 1].count()
 
     def by_actor(self, text: str) -> Self:
         """Events of the actor whose id is `text`; if there is none, whose name begins with it."""

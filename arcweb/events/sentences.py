@@ -15,6 +15,9 @@ _sentences = {
     "access.refused": "was refused {path}",
     "session.revoked": "revoked {sessions} session(s) of {object}",
     "session.ended": "ended {sessions} session(s) of {object} ({reason})",
+    "events.exported": "exported {events} event(s) as {format}",
+    "memory.embed_again": "had {memories} failed memory(s) embedded again",
+    "demo.created": "made the demonstration: {agents} agents, {documents} documents",
 }
 _VERBS = {"added", "changed", "deleted"}
 
@@ -22,6 +25,17 @@ _VERBS = {"added", "changed", "deleted"}
 def describe(kind: str, sentence: str) -> None:
     """Teach the timeline a kind of event: describe("job.retried", "started {object} again")."""
     _sentences[kind] = sentence
+
+
+def kinds() -> list[str]:
+    """The kinds that have a sentence of their own, in alphabetical order."""
+    return sorted(_sentences)
+
+
+def is_described(kind: str) -> bool:
+    """Whether a kind has a sentence: its own, or that of additions, changes and deletions."""
+    thing, _, verb = kind.rpartition(".")
+    return kind in _sentences or bool(thing and verb in _VERBS)
 
 
 def sentence(kind: str, name: str, data: Any) -> str:

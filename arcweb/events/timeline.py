@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime, timedelta
+from itertools import groupby
+from typing import TYPE_CHECKING
 
 from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
 
 from arcweb.events.models import Event, EventDetail
 from arcweb.events.querysets import details_of
 from arcweb.events.sentences import sentence
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AnonymousUser, User
 
 
 @dataclass(frozen=True)
@@ -18,29 +24,60 @@ class Line:
     occurred_at: datetime
     kind: str
     actor: str
+    actor_id: str
     address: str
     sentence: str
     note: str
-    url: str  #: the object's page; empty when it has none, or is deleted
+    url: str  #: the object's page; empty when it has none, is deleted, or is not for the reader
+    erased: bool  #: names and address were recorded and are gone
 
 
-def lines(events: Iterable[Event]) -> list[Line]:
-    """One line an event, in the given order; one query for all details."""
+@dataclass(frozen=True)
+class Day:
+    date: date  #: in UTC
+    name: str  #: "Today", "Yesterday" or ""
+    lines: list[Line]
+
+
+def lines(events: Iterable[Event], reader: User | AnonymousUser | None = None) -> list[Line]:
+    """One line an event, in the given order; one query for all details.
+
+    With a reader, only objects that he may see are links.
+    """
     events = list(events)
     details = details_of(events)
-    return [_line(event, details.get(event.pk)) for event in events]
+    return [_line(event, details.get(event.pk), reader) for event in events]
 
 
-def _line(event: Event, detail: EventDetail | None) -> Line:
+def days(several: Iterable[Line]) -> list[Day]:
+    """Lines, in the order of time, by the day (UTC) they belong to."""
+    today = timezone.now().date()
+    names = {today: "Today", today - timedelta(days=1): "Yesterday"}
+    grouped = groupby(several, key=lambda line: line.occurred_at.astimezone(UTC).date())
+    return [Day(day, names.get(day, ""), list(of_day)) for day, of_day in grouped]
+
+
+def _line(event: Event, detail: EventDetail | None, reader: User | AnonymousUser | None) -> Line:
     name = (detail.label if detail else "") or event.object_id
+    linked = not event.kind.endswith(".deleted") and _may_see(reader, event.object_type)
     return Line(
         occurred_at=event.occurred_at,
         kind=event.kind,
         actor=_actor(event, detail),
+        actor_id=event.actor_id,
         address=(detail.address if detail else None) or "",
         sentence=sentence(event.kind, name, event.data),
         note=detail.note if detail else "",
-        url="" if event.kind.endswith(".deleted") else object_url(event.object_type, event.object_id),
+        url=object_url(event.object_type, event.object_id) if linked else "",
+        # Other services may INSERT an event without details; ours always have them at first.
+        erased=detail is None and event.actor_kind != "service",
+    )
+
+
+def _may_see(reader: User | AnonymousUser | None, object_type: str) -> bool:
+    app_label, _, model = object_type.partition(".")
+    return reader is None or any(
+        reader.has_perm(f"{app_label}.{verb}_{model}") for verb in ("view", "change")
     )
 
 

@@ -8,6 +8,7 @@ from html import unescape
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
@@ -18,13 +19,15 @@ from arcweb.events.querysets import Cursor
 
 pytestmark = pytest.mark.django_db
 URL = "/events/"
+KIND = re.compile(r'title="Only events of this kind">(t\.[^<]*)</a>')
 ADA = Actor("user", "41", "Ada Lovelace", "203.0.113.9")
 
 
 @pytest.fixture
 def reader(client: Client) -> Client:
     user = User.objects.create_user("reader", is_staff=True)
-    user.user_permissions.add(Permission.objects.get(codename="view_event"))
+    for codename in ("view_event", "view_user"):
+        user.user_permissions.add(Permission.objects.get(codename=codename))
     client.force_login(user)
     return client
 
@@ -32,7 +35,7 @@ def reader(client: Client) -> Client:
 def shown(client: Client, **query: str) -> list[str]:
     page = client.get(URL, query)
     assert page.status_code == 200
-    return [unescape(kind) for kind in re.findall(r"<td>(t\.[^<]*)</td>", page.content.decode())]
+    return [unescape(kind) for kind in KIND.findall(page.content.decode())]
 
 
 def test_it_needs_its_permission_and_is_listed_for_those_who_have_it(client: Client) -> None:
@@ -96,7 +99,7 @@ def test_pages_turn_both_ways_without_gap_or_repeat(reader: Client) -> None:
     def follow(url: str, name: str) -> tuple[list[str], str | None]:
         page = reader.get(url).content.decode()
         link = re.search(rf'rel="{name}" href="([^"]*)"', page)
-        return re.findall(r"<td>(t\.[^<]*)</td>", page), URL + unescape(link[1]) if link else None
+        return KIND.findall(page), URL + unescape(link[1]) if link else None
 
     down: list[str] = []
     url: str | None = f"{URL}?kind=t."
@@ -142,6 +145,71 @@ def test_queries_do_not_grow_with_the_rows(reader: Client, django_assert_num_que
     for rows in (10, 300):
         for number in range(rows):
             record(f"t.{number}", actor=ADA, object_type="auth.user", object_id=str(number), label="x")
-        # user, permissions (own, group), exact actor?, events, details
-        with django_assert_num_queries(6):  # type: ignore[operator]
+        # session and user, permissions (own, group), kinds, exact actor?, events, details
+        with django_assert_num_queries(7):  # type: ignore[operator]
             reader.get(URL, {"kind": "t.", "actor": "ada"})
+
+
+def test_what_a_reader_may_not_see_is_no_link(reader: Client) -> None:
+    record("agent.changed", actor=ADA, object_type="agents.agent", object_id=str(uuid.uuid4()), label="Scout")
+    assert "changed agent Scout" in reader.get(URL).content.decode()
+    assert "/agents/agent/" not in reader.get(URL).content.decode()
+    User.objects.get(username="reader").user_permissions.add(Permission.objects.get(codename="view_agent"))
+    assert "/agents/agent/" in reader.get(URL).content.decode()
+
+
+def test_events_stand_under_their_days(reader: Client) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO events.events (kind, occurred_at) VALUES"
+            " ('t.old', '2021-03-04 23:59:59+00'), ('t.older', '2021-03-04 00:00:00+00'),"
+            " ('t.yesterday', now() - interval '1 day')"
+        )
+    record("t.now", actor=ADA)
+    page = reader.get(URL).content.decode()
+    headings = re.findall(r'<h2 id="day-\d+">([^<]*)</h2>', page)
+    assert [heading.partition(",")[0] for heading in headings[:2]] == ["Today", "Yesterday"]
+    assert headings[2:] == ["4 March 2021"]
+    assert page.count(">23:59:59<") == 1
+
+
+def test_kinds_are_offered_by_what_they_are_about(reader: Client) -> None:
+    record("robot.started")
+    record("t.one")
+    page = reader.get(URL, {"kind": "t.on"}).content.decode()
+    assert '<optgroup label="Logins">' in page
+    assert '<option value="auth.">Logins: all</option>' in page
+    assert '<optgroup label="Robot">' in page
+    assert '<option value="t.on" selected>begins with t.on</option>' in page
+    assert '<option value="auth.locked_out">' in page, "offered before it ever happened"
+
+
+def test_a_known_kind_is_meant_exactly(reader: Client) -> None:
+    for kind in ("t.cancel", "t.cancelled"):
+        record(kind, actor=ADA)
+    assert shown(reader, kind="t.cancel") == ["t.cancel"]
+    assert shown(reader, kind="t.cance") == ["t.cancelled", "t.cancel"]
+
+
+def test_an_erased_event_says_so_and_one_without_details_does_not(reader: Client) -> None:
+    record("user.changed", actor=ADA, object_type="auth.user", object_id="5", label="grace")
+    assert "erased" not in re.sub("can be erased", "", reader.get(URL).content.decode())
+    EventDetail.objects.all().delete()
+    assert "names and address erased" in reader.get(URL).content.decode()
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO events.events (kind) VALUES ('robot.started')")
+    page = reader.get(URL, {"kind": "robot.started"}).content.decode()
+    assert "robot.started" in page
+    assert "names and address erased" not in page
+
+
+def test_days_the_wrong_way_round_are_told(reader: Client) -> None:
+    page = reader.get(URL, {"first": "2026-02-02", "last": "2026-02-01"}).content.decode()
+    assert "The first day is after the last" in page
+
+
+def test_empty_pages_say_what_to_do(reader: Client) -> None:
+    assert "No event passes these filters" in reader.get(URL, {"actor": "nobody"}).content.decode()
+    page = reader.get(URL, {"older": "2001-01-01T00:00:00+00:00~1", "kind": "auth."}).content.decode()
+    assert "There is nothing further here" in page
+    assert 'href="?kind=auth."' in page
