@@ -10,6 +10,7 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, User
 from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
 
 from arcweb.accounts import admin_views
 from arcweb.accounts.guards import why_not_delete
@@ -75,7 +76,7 @@ class UserAdmin(CountedDeletion, AuditedAdmin, DjangoUserAdmin):
 
     add_form = AddUserForm
     form = ChangeUserForm
-    list_display = ("username", "role", "first_name", "last_name", "email", "is_active", "last_login")
+    list_display = ("username", "role", "first_name", "last_name", "email", "standing", "last_login")
     list_filter = ("is_active", RoleFilter)
     list_per_page = 50
     show_full_result_count = False
@@ -88,6 +89,11 @@ class UserAdmin(CountedDeletion, AuditedAdmin, DjangoUserAdmin):
     @admin.display(description="role")
     def role(self, user: User) -> str:
         return "superuser" if user.is_superuser else role_of(user) or "none"
+
+    @admin.display(description="may log in", ordering="is_active")
+    def standing(self, user: User) -> str:
+        state, word = ("good", "active") if user.is_active else ("idle", "deactivated")
+        return format_html('<span class="state {}">{}</span>', state, word)
 
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
         if obj is None:

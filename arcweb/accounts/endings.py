@@ -16,8 +16,8 @@ SENTENCES = {
 
 
 def ended_sentence(request: HttpRequest) -> str:
-    """What `?ended=…` means; "" for none and for anything unknown."""
-    said = SENTENCES.get(request.GET.get("ended", ""), "")
+    """What `?ended=…` means; "" for none, for anything unknown, and once a login was tried."""
+    said = SENTENCES.get(request.GET.get("ended", ""), "") if request.method == "GET" else ""
     return said.format(
         idle=span(settings.ARC_SESSION_IDLE_SECONDS), longest=span(settings.ARC_SESSION_SECONDS)
     )
