@@ -27,12 +27,14 @@ class ArcAdminSite(AdminSite):
     site_url = None
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
-        from arcweb import shell  # imports the default site, which is being made while this module loads
+        # They import the default site, which is being made while this module loads.
+        from arcweb import panel_views, shell
 
         pages: list[URLPattern | URLResolver] = [
             path(page.path, self.admin_view(self._guarded(page)), name=page.name)
             for page in registered_pages()
         ]
+        pages += panel_views.panel_urls(self)
         pages.append(path("find/", self.admin_view(shell.find), name="find"))
         # Without "view on site": no object here has a page elsewhere.
         own = [url for url in super().get_urls() if getattr(url, "name", "") != "view_on_site"]
@@ -62,6 +64,11 @@ class ArcAdminSite(AdminSite):
             "log_entries": self.get_log_entries(request),
         }
 
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        from arcweb import overview
+
+        return super().index(request, {**overview.context(request), **(extra_context or {})})
+
     def app_index(
         self, request: HttpRequest, app_label: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
@@ -72,14 +79,7 @@ class ArcAdminSite(AdminSite):
         """Everybody with an account may enter; every page checks what it needs."""
         return bool(request.user.is_active and request.user.is_authenticated)
 
-    def has_permission(self, request: HttpRequest) -> bool:
-        """Everybody with an account may enter; every page checks what it needs."""
-        return bool(request.user.is_active and request.user.is_authenticated)
-
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        from arcweb.accounts.endings import ended_sentence
-        from arcweb.accounts.forms import LoginForm  # imports models, which are not ready with this module
-
         from arcweb.accounts.endings import ended_sentence
         from arcweb.accounts.forms import LoginForm  # imports models, which are not ready with this module
 

@@ -10,8 +10,11 @@ from redis import Redis, exceptions
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from arcweb.panels import Server
+
 Role = Literal["cache", "state"]
 ROLES: tuple[Role, ...] = get_args(Role)
+SERVERS: dict[Role, Server] = {"cache": "redis-cache", "state": "redis-state"}
 CLIENT_NAME = "arcweb-admin"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 VARIABLES = {"cache": "REDIS_URL", "state": "REDIS_STATE_URL"}

@@ -7,7 +7,7 @@ from typing import Any
 
 from arcweb.samples.registry import Sampler, register_sampler
 from cache_admin import connections
-from cache_admin.connections import ROLES, Role
+from cache_admin.connections import ROLES, SERVERS, Role
 
 #: Our name → that of INFO. The first four are levels, the others counters.
 FIGURES = {
@@ -26,12 +26,20 @@ FIGURES = {
 
 
 def figures(info: dict[str, Any]) -> dict[str, float]:
-    """Our figures of what INFO says; `keys` is the sum over all databases of the server."""
+    """Our figures of what INFO says.
+
+    keys: of all databases of the server. evicting: 1 where the policy may evict keys. unsaved: 1 after a
+    failed write to the server's disk.
+    """
     keys = [
         value["keys"] for name, value in info.items() if name.startswith("db") and isinstance(value, dict)
     ]
     taken: dict[str, float] = {name: info[figure] for name, figure in FIGURES.items() if figure in info}
-    return {**taken, "keys": sum(keys)}
+    taken["keys"] = sum(keys)
+    if policy := info.get("maxmemory_policy"):
+        taken["evicting"] = policy != "noeviction"
+    taken["unsaved"] = "err" in (info.get("aof_last_write_status"), info.get("rdb_last_bgsave_status"))
+    return taken
 
 
 def take(role: Role) -> dict[str, float]:
@@ -41,4 +49,4 @@ def take(role: Role) -> dict[str, float]:
 
 
 for _role in ROLES:
-    register_sampler(Sampler(f"redis-{_role}", partial(take, _role), needs=(f"redis-{_role}",)))
+    register_sampler(Sampler(SERVERS[_role], partial(take, _role), needs=(SERVERS[_role],)))

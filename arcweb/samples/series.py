@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection
 
@@ -156,7 +157,7 @@ def _courses(
 ) -> dict[str, Course]:
     slot = timedelta(seconds=SLOT)
     buckets = max(1, min(buckets, since // slot))
-    values = {
+    values: dict[str, Any] = {
         "source": source,
         "keys": list(keys),
         "slot": slot,

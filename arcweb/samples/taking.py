@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from django.conf import settings
 from django.db import connection
 
+from arcweb.postgres import limited
 from arcweb.samples.registry import Sampler, samplers
 from arcweb.samples.slots import SLOT
 
@@ -35,8 +36,6 @@ def take_samples() -> dict[str, bool]:
 
 
 def _take(sampler: Sampler) -> bool:
-    from arcweb.postgres import limited
-
     limit: AbstractContextManager[object] = (
         limited(sampler.limit) if "postgres" in sampler.needs else nullcontext()
     )
