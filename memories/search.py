@@ -43,11 +43,18 @@ EXACT_ROWS = 10_000
 EF_SEARCH = 100
 #: Results taken from each side of a hybrid search before they are fused.
 FUSED_DEPTH = 50
+#: Rows that match a keyword search up to which they are ranked: a word that is everywhere must not cost more.
+RANKED_ROWS = 10_000
 #: Milliseconds that one statement of a search may take.
 STATEMENT_TIMEOUT = 10_000
 
 #: + 0 keeps the planner off the index: exact stays exact.
 EXACT = "(m.embedding <=> %(q)s) + 0"
+#: A keyword search wants all of the words. A hybrid one takes any of them, or a question would find nothing,
+#: unless a word is to be left out (!).
+ALL_WORDS = "websearch_to_tsquery('english', %(query)s)"
+ANY_WORD = f"""CASE WHEN strpos({ALL_WORDS}::text, '!') > 0 THEN {ALL_WORDS}
+    ELSE replace({ALL_WORDS}::text, ' & ', ' | ')::tsquery END"""
 COLUMNS = """m.id, m.content, m.metadata, m.agent_id, m.document_id, m.position, m.created_at,
     m.embedding_state AS state, a.name AS agent_name, d.name AS document_name"""
 MARKED = """ts_headline('english', translate(left(m.content, %(most)s), %(marks)s, ''),
@@ -132,8 +139,8 @@ class SearchResult:
     """Hits in order, and how they were found.
 
     `route` is exact, hnsw, keyword or hybrid, `how` the same in words. `candidates` counts the vectors
-    that were compared (up to EXACT_ROWS, beyond that `candidates_capped`), or the rows found by keyword.
-    `note` is a sentence when something was not as asked; `sql` what ran, for psql.
+    that were compared (up to EXACT_ROWS, beyond that `candidates_capped`), or the rows that match the
+    words (up to RANKED_ROWS). `note` is a sentence when something was not as asked; `sql` what ran, for psql.
     """
 
     hits: list[Hit]
@@ -233,17 +240,17 @@ def _by_keyword(
 ) -> SearchResult:
     started = time.monotonic()
     with _statements() as run:
-        found = _matching(run, query, filters, k)
+        matching = _matching(run, query, filters, k)
         searching, started = _since(started), time.monotonic()
-        hits = [replace(hit, rank=rank) for hit, rank in _read(run, found, query)]
+        hits = [replace(hit, rank=rank) for hit, rank in _read(run, matching.found, query)]
         return SearchResult(
             hits=hits,
             route="keyword",
-            how=f"keyword{because}",
+            how=f"keyword{because}, {matching.how}",
             model="",
             timing=Timing(embedding, searching, _since(started)),
-            candidates=len(hits),
-            candidates_capped=False,
+            candidates=matching.matches,
+            candidates_capped=matching.matches >= RANKED_ROWS,
             note=note,
             sql=run.text,
         )
@@ -256,13 +263,13 @@ def _by_both(
     depth = max(k, FUSED_DEPTH)
     with _statements() as run:
         # First the words: the settings that the index needs would be in the way of their plan.
-        matching = _matching(run, query, filters, depth)
+        matching = _matching(run, query, filters, depth, ANY_WORD)
         near = _nearest(run, vector, models, filters, depth)
-        meant, written = ([memory_id for memory_id, _ in one] for one in (near.found, matching))
+        meant, written = ([memory_id for memory_id, _ in one] for one in (near.found, matching.found))
         fused = fuse(meant, written)[:k]
         searching, started = _since(started), time.monotonic()
         by_meaning, by_keyword = ({id_: n for n, id_ in enumerate(one, 1)} for one in (meant, written))
-        ranks = dict(matching)
+        ranks = dict(matching.found)
         hits = [
             replace(
                 hit,
@@ -273,10 +280,11 @@ def _by_both(
             )
             for hit, score in _read(run, fused, query, vector, models)
         ]
+        sides = f"{len(meant)} by meaning ({near.how}) and {len(written)} by any word ({matching.how})"
         return SearchResult(
             hits=hits,
             route="hybrid",
-            how=f"hybrid of {len(meant)} by meaning ({near.how}) and {len(written)} by keyword",
+            how=f"hybrid of {sides}",
             model=models[0],
             timing=Timing(embedding, searching, _since(started)),
             candidates=near.candidates,
@@ -375,19 +383,32 @@ def _compare(
     return sorted(found, key=lambda item: -item[1])  # an iterative scan's order is nearly right
 
 
-def _matching(run: Recorder, query: str, filters: Filters, k: int) -> list[tuple[UUID, float]]:
-    """(id, rank) of the k that match the words best."""
+class _Matching(NamedTuple):
+    found: list[tuple[UUID, float]]  #: (id, rank), best first
+    how: str
+    matches: int
+
+
+def _matching(run: Recorder, query: str, filters: Filters, k: int, words: str = ALL_WORDS) -> _Matching:
+    """The k that match the words best, among the RANKED_ROWS first that match at all."""
     rows = run(
         sql.SQL(
             """
-            SELECT m.id, ts_rank_cd(m.content_tsv, websearch_to_tsquery('english', %(query)s)) AS rank
-            FROM {} AND m.content_tsv @@ websearch_to_tsquery('english', %(query)s)
-            ORDER BY rank DESC, m.id LIMIT %(k)s
+            SELECT id, rank, count(*) OVER () AS matches
+            FROM (
+                SELECT m.id, ts_rank_cd(m.content_tsv, {words}) AS rank
+                FROM {where} AND m.content_tsv @@ {words} LIMIT %(most)s
+            ) AS matching
+            ORDER BY rank DESC, id LIMIT %(k)s
             """
-        ).format(candidates(filters, None)),
-        {**params_of(filters), "query": query, "k": k},
+        ).format(where=candidates(filters, None), words=sql.SQL(words)),
+        {**params_of(filters), "query": query, "k": k, "most": RANKED_ROWS},
     )
-    return [(row["id"], float(row["rank"])) for row in rows]
+    matches = rows[0]["matches"] if rows else 0
+    how = f"{matches:,} {'row matches' if matches == 1 else 'rows match'}"
+    if matches >= RANKED_ROWS:
+        how = f"ranked among the first {matches:,} rows that match"
+    return _Matching([(row["id"], float(row["rank"])) for row in rows], how, matches)
 
 
 def _read(

@@ -43,13 +43,13 @@ def events(request: HttpRequest) -> TemplateResponse:
         "days": days(lines(page.events, request.user)),
         "page": page,
         "filters": filters.urlencode(),
-        "chosen": filters.items(),
+        "chosen": list(filters.items()),
         "periods": [
             (name, (today - timedelta(days=before)).isoformat(), today.isoformat())
             for name, before in PERIODS
         ],
         "turned": page.newer is not None,
-        "most_exported": export.MOST_EXPORTED,
+        "most_exported": f"{export.MOST_EXPORTED:,}",
     }
     return TemplateResponse(request, "admin/events/events.html", context)
 

@@ -215,7 +215,7 @@ def test_a_hybrid_search_fuses_both_orders_and_tells_the_places(
     Memory.objects.create(agent=agent, content="the red apple pie without a vector")
     result = search("red apple", provider, filters=Filters(agent.pk), k=20, mode="hybrid")
     assert result.route == "hybrid"
-    assert result.how == "hybrid of 9 by meaning (exact, 9 rows) and 2 by keyword"
+    assert result.how == "hybrid of 9 by meaning (exact, 9 rows) and 2 by any word (2 rows match)"
     first, second = result.hits[:2]
     assert (first.content, first.place_by_meaning) == ("red apple", 1)
     assert first.place_by_keyword in (1, 2)
@@ -278,7 +278,7 @@ def test_how_it_was_found_is_told_in_words(
 
     embedding_server.answer = away
     result = search("alpha", embedding_server.provider(retries=0), filters=Filters())
-    assert result.how == "keyword, because the model did not answer in time"
+    assert result.how == "keyword, because the model did not answer in time, 0 rows match"
     assert result.timing.embedding > 0
     assert result.milliseconds >= result.timing.embedding
 
@@ -296,6 +296,39 @@ def test_the_querys_words_are_marked_by_their_stems(agent: Agent, embedding_serv
     [hit] = search("script", provider, filters=Filters(agent.pk), k=1, mode="semantic").hits
     hit = search("leases", provider, filters=Filters(agent.pk), k=9, mode="semantic").hits[0]
     assert all(hit.content[start:end].startswith("lease") for start, end in hit.words)
+
+
+def test_a_hybrid_search_takes_any_word_but_leaves_out_what_it_must(
+    agent: Agent, embedding_server: EmbeddingServer
+) -> None:
+    provider = embedding_server.provider()
+    embedded(agent, provider, "filler")
+    for content in ("the lease ends", "a worker waits", "a worker's lease"):
+        Memory.objects.create(agent=agent, content=content)
+
+    def found(query: str, mode: str = "hybrid") -> set[str]:
+        hits = search(query, provider, filters=Filters(agent.pk), k=9, mode=mode).hits
+        return {hit.content for hit in hits if hit.place_by_keyword or mode == "keyword"}
+
+    assert found("how long does a worker lease last?") == {
+        "the lease ends",
+        "a worker waits",
+        "a worker's lease",
+    }
+    assert found("how long does a worker lease last?", "keyword") == set()
+    assert found('"worker waits"') == {"a worker waits"}
+    assert found("lease -worker") == {"the lease ends"}
+
+
+def test_a_word_that_is_everywhere_is_ranked_among_so_many(
+    agent: Agent, embedding_server: EmbeddingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_module, "RANKED_ROWS", 5)
+    for number in range(9):
+        Memory.objects.create(agent=agent, content=f"lease {number}")
+    result = search("lease", embedding_server.provider(), filters=Filters(), k=9, mode="keyword")
+    assert (len(result.hits), result.candidates_capped) == (5, True)
+    assert result.how == "keyword, ranked among the first 5 rows that match"
 
 
 def test_an_unknown_mode_is_told(embedding_server: EmbeddingServer) -> None:

@@ -105,7 +105,11 @@ def test_links_go_only_where_one_may_go(reader: Client, provider: EmbeddingServe
 
 def test_each_mode_is_asked_by_the_address(reader: Client, provider: EmbeddingServer) -> None:
     embedded(provider, None, "red apple")
-    for mode, words in (("semantic", "exact, 1 row"), ("keyword", "keyword."), ("hybrid", "hybrid of 1")):
+    for mode, words in (
+        ("semantic", "exact, 1 row"),
+        ("keyword", "keyword, 1 row matches."),
+        ("hybrid", "hybrid of 1"),
+    ):
         html = page(reader, q="red apple", mode=mode)
         assert words in html
         assert f'value="{mode}" ' in html
