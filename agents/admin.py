@@ -25,7 +25,7 @@ from arcweb.registry import Finder, NavItem, Page, register_finder, register_nav
 MOST_TYPES = 100
 
 register_nav(NavItem("Agents", "Agents", "admin:agents_agent_changelist", "agents.view_agent", order=10))
-register_finder(Finder("Agents", "agents.view_agent", finder.find))
+register_finder(Finder("Agents", "agents.view_agent", finder.find, order=10))
 register_page(
     Page(
         "agents/suggest/",

@@ -90,6 +90,7 @@ class Finder:
     label: str  #: the heading of what it finds: "Agents"
     permission: str
     find: Callable[[Any, str, int], Sequence[Found]]  #: (user, text, at most so many); quick, by an index
+    order: int = 100  #: lowest first
 
 
 _finders: dict[str, Finder] = {}
@@ -100,7 +101,7 @@ def register_finder(finder: Finder) -> None:
 
 
 def finders() -> tuple[Finder, ...]:
-    return tuple(_finders.values())
+    return tuple(sorted(_finders.values(), key=lambda finder: finder.order))
 
 
 @dataclass(frozen=True)

@@ -73,8 +73,8 @@ register_nav(
 register_nav(
     NavItem("Documents", "Memories", "admin:memories_document_changelist", "memories.view_document", order=20)
 )
-register_finder(Finder("Memories", "memories.view_memory", finders.find_memories))
-register_finder(Finder("Documents", "memories.view_document", finders.find_documents))
+register_finder(Finder("Memories", "memories.view_memory", finders.find_memories, order=20))
+register_finder(Finder("Documents", "memories.view_document", finders.find_documents, order=30))
 register_figures(agent_figures.FIGURES)
 register_panel(agent_figures.PANEL)
 register_dependents(
@@ -181,13 +181,10 @@ def _chunks_of(request: HttpRequest, document: Document) -> dict[str, Any]:
     rows = Memory.objects.filter(document=document)
     after = order.parse(request.GET.get(AFTER, ""))
     before = None if after else order.parse(request.GET.get(BEFORE, ""))
-    page = order.page(rows, CHUNKS, after=after, before=before)
-    found = {row.pk: row for row in Memory.objects.filter(pk__in=[key.pk for key in page.keys]).listed()}
+    page = order.page(rows.listed(), CHUNKS, after=after, before=before)
     counts = {state: number for state, number in rows.state_counts().items() if number}
     return {
-        "chunks": [
-            (found[key.pk], SHAPES[found[key.pk].embedding_state]) for key in page.keys if key.pk in found
-        ],
+        "chunks": [(row, SHAPES[row.embedding_state]) for row in page.rows],
         "page": page,
         "states": [(SHAPES[state], EmbeddingState(state).label, number) for state, number in counts.items()],
     }

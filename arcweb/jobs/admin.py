@@ -20,7 +20,7 @@ from arcweb.jobs.models import Job
 from arcweb.registry import Finder, NavItem, register_finder, register_nav
 
 register_nav(NavItem("Jobs", "Safety", "admin:jobs_job_changelist", "jobs.view_job", order=20))
-register_finder(Finder("Jobs", "jobs.view_job", finder.find))
+register_finder(Finder("Jobs", "jobs.view_job", finder.find, order=40))
 
 
 class KindFilter(admin.SimpleListFilter):
