@@ -144,7 +144,7 @@ def test_a_viewer_sees_and_cannot_touch(profile: Any, site: Site) -> None:
     expect(page.get_by_role("link", name="ops-guide")).to_be_visible()
     expect(page.get_by_role("link", name="Add agent")).to_have_count(0)
     page.goto(f"{site.url}/agents/agent/add/")
-    expect(page.get_by_role("heading", name="Your role does not permit this")).to_be_visible()
+    expect(page.get_by_role("heading", name="You may not do this")).to_be_visible()
     picture(page, "refused")
     admin: Page = profile()
     site.log_in(admin)
