@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -111,13 +110,15 @@ class KeysetChangeList(ChangeList):
         if place["after"]:
             place["before"] = None
         if self.words is None:
-            page = self.order.page(self.queryset, size, **place)
+            page = self.order.page(self._whole(self.queryset), size, **place)
+            self.result_list = list(page.rows)
             total: keyset.Count | None = keyset.count(self.queryset)
         else:
             page, total = self._found(size, place)
-        rows = {row.pk: row for row in self._whole(key.pk for key in page.keys)}
-        # A row that was deleted between the two queries is left out.
-        self.result_list = [rows[key.pk] for key in page.keys if key.pk in rows]
+            keys = [key.pk for key in page.keys]
+            rows = {row.pk: row for row in self._whole(self.root_queryset.filter(pk__in=keys))}
+            # A row that was deleted between the two queries is left out.
+            self.result_list = [rows[key] for key in keys if key in rows]
         self.table.prepare_rows(request, self.result_list)
         known = total is not None and total.kind == "exact"
         self.result_count = total.number if total and known else len(self.result_list)
@@ -129,20 +130,12 @@ class KeysetChangeList(ChangeList):
         self.pager = self._pager(page, total, placed=any(place.values()))
 
     def _found(self, size: int, place: dict[str, Any]) -> tuple[keyset.KeyPage, keyset.Count | None]:
-        """A page of a search. Few rows with these words: all their keys are read by the words' index and
-        sorted here. Many, or no such index: the list is read in its order, MOST_READ rows at most."""
+        """A page of a search: by the index of words, or by reading the list in its order up to a bound."""
         if not self.table.words_field:
             return self.order.walk(self.unsearched, self.words, size, **place), None
-        expected = keyset.estimate(self.queryset)
-        if expected <= keyset.MOST_READ:
-            keys = self.queryset.order_by().values_list(self.order.field, "pk")[: keyset.MOST_READ + 1]
-            known = [keyset.Key(*row) for row in keys]
-            if len(known) <= keyset.MOST_READ:
-                return self.order.page_of_known(known, size, **place), keyset.Count(len(known))
-        return self.order.walk(self.unsearched, self.words, size, **place), keyset.about(expected)
+        return keyset.search(self.order, self.unsearched, self.words, size, **place)
 
-    def _whole(self, keys: Iterable[Any]) -> models.QuerySet[Any]:
-        rows: models.QuerySet[Any] = self.root_queryset.filter(pk__in=list(keys))
+    def _whole(self, rows: models.QuerySet[Any]) -> models.QuerySet[Any]:
         return self.apply_select_related(self.table.listed(rows))
 
     def _pager(self, page: keyset.KeyPage, total: keyset.Count | None, *, placed: bool) -> Pager:

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.core.exceptions import ValidationError
-from django.db import connection, models
+from django.db import connection, models, transaction
 from django.db.models import Func, Q, Value
 from django.db.models.lookups import GreaterThan, LessThan
 from django.utils import timezone
@@ -24,6 +24,12 @@ MOST_COUNTED = 1_000
 #: Rows that the full-text search of a list reads at most for one page.
 MOST_READ = 5_000
 
+#: Leaves the planner nothing but bitmaps: the index of the words, and those of the filters with it. Otherwise
+#: a wrong estimate makes it read the whole table for a word that few rows hold.
+BITMAPS_ONLY = """
+    SELECT set_config(name, %s, true)
+    FROM unnest(ARRAY['enable_seqscan', 'enable_indexscan', 'enable_indexonlyscan']) AS name
+"""
 #: `inner` gives (value, pk, hit) in order, at most so many rows; the last of that number is given, hit or
 #: not, to tell that the walk ended there. Reading stops when enough rows passed.
 WALK = """
@@ -51,6 +57,7 @@ class KeyPage:
     """The keys of a page, in order, and where the pages beside it begin (None: there is nothing)."""
 
     keys: Sequence[Key]
+    rows: Sequence[Any] = ()  #: the rows themselves, where they were read together with the keys
     previous: Key | None = None  #: give as `before`
     next: Key | None = None  #: give as `after`
     read: int | None = None  #: rows that were read when a search stopped before it had a full page
@@ -88,6 +95,27 @@ def about(expected: int) -> Count:
     return Count(rounded, "about") if rounded > MOST_COUNTED else Count(MOST_COUNTED, "more than")
 
 
+def search(
+    order: Order, rows: models.QuerySet[Any], words: Any, size: int, **place: Any
+) -> tuple[KeyPage, Count]:
+    """A page of the rows that pass `words`, a condition with an index that gives no order, and their count.
+
+    Few such rows: all their keys are read by that index and sorted in memory. Many: the rows are read in
+    their order until the page is full, MOST_READ at most; statistics tell which, and where they are wrong
+    (a word that they do not know counts as frequent) a walk that found little is followed by the index.
+    """
+    matching = rows.filter(words)
+    expected = estimate(matching)
+    few = order.known(matching) if expected <= MOST_READ else None
+    page = KeyPage([])
+    if few is None:
+        page = order.walk(rows, words, size, **place)
+        few = order.known(matching) if page.read is not None and expected > MOST_READ else None
+    if few is not None:
+        return order.page_of_known(few, size, **place), Count(len(few))
+    return page, about(expected)
+
+
 @dataclass(frozen=True)
 class Order:
     """The order of a model's rows by a field, then by primary key."""
@@ -123,16 +151,17 @@ class Order:
     def page(
         self, rows: models.QuerySet[Any], size: int, *, after: Key | None = None, before: Key | None = None
     ) -> KeyPage:
-        """The keys of `size` rows, in one query: those after a key, before a key, or the first ones."""
+        """`size` rows with their keys: those after a key, before a key, or the first ones.
+
+        One query, and another for the rows with NULL where the field may be NULL, whether there are any
+        or not: a page costs the same number of queries however many rows there are.
+        """
         backwards = before is not None
-        parts = [
-            part.values_list(self.field, "pk")[: size + 1]
-            for part in self._parts(rows, before if backwards else after, backwards=backwards)
-        ]
-        found = [Key(*row) for row in (parts[0].union(*parts[1:], all=True) if parts[1:] else parts[0])]
-        # A union has no order of its own but that of its parts.
-        found.sort(key=lambda key: (key.value is None) != backwards)
-        return self._page(found, size, after, before)
+        parts = self._parts(rows, before if backwards else after, backwards=backwards)
+        found = [row for part in parts for row in part[: size + 1]][: size + 1]
+        page = self._page([Key(getattr(row, self.field), row.pk) for row in found], size, after, before)
+        by_key = {row.pk: row for row in found}
+        return replace(page, rows=[by_key[key.pk] for key in page.keys])
 
     def page_of_known(
         self, known: Sequence[Key], size: int, *, after: Key | None = None, before: Key | None = None
@@ -146,6 +175,17 @@ class Order:
         else:
             found = [key for key in ordered if after is None or self._precedes(after, key)]
         return self._page(found[: size + 1], size, after, before)
+
+    def known(self, rows: models.QuerySet[Any]) -> list[Key] | None:
+        """The keys of all the rows, in no order, if there are no more than MOST_READ; else None.
+
+        For rows that are found by an index of another kind (GIN) and few enough to be sorted in memory.
+        """
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(BITMAPS_ONLY, ["off"])
+            keys = list(rows.order_by().values_list(self.field, "pk")[: MOST_READ + 1])
+            cursor.execute(BITMAPS_ONLY, ["on"])
+        return [Key(*key) for key in keys] if len(keys) <= MOST_READ else None
 
     def walk(
         self,
@@ -185,9 +225,9 @@ class Order:
         if before is not None:
             keys.reverse()
             # Past the first row: the way back is the place we came from.
-            return KeyPage(keys, keys[0] if more else None, keys[-1] if keys else before)
+            return KeyPage(keys, previous=keys[0] if more else None, next=keys[-1] if keys else before)
         previous = (keys[0] if keys else after) if after is not None else None
-        return KeyPage(keys, previous, keys[-1] if more else None)
+        return KeyPage(keys, previous=previous, next=keys[-1] if more else None)
 
     def _parts(
         self, rows: models.QuerySet[Any], key: Key | None, *, backwards: bool

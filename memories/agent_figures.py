@@ -38,9 +38,7 @@ FIGURES = Figures("memories", "memories.view_memory", figures)
 def newest(request: HttpRequest, agent: UUID) -> Card:
     """The memories of an agent that were stored last."""
     order = keyset.Order(Memory, "created_at")
-    keys = [key.pk for key in order.page(Memory.objects.filter(agent=agent), NEWEST).keys]
-    rows = {row.pk: row for row in Memory.objects.filter(pk__in=keys).listed()}
-    memories = [rows[key] for key in keys if key in rows]
+    memories = order.page(Memory.objects.filter(agent=agent).listed(), NEWEST).rows
     last: datetime | None = memories[0].created_at if memories else None
     word = f"last {last:%Y-%m-%d %H:%M} UTC" if last else "None yet" if not memories else "Time unknown"
     return Card(

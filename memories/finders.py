@@ -21,12 +21,7 @@ def find_memories(user: Any, text: str, most: int) -> list[Found]:
         keys = [UUID(text)]
     except ValueError:
         words = SearchQuery(text, config="english", search_type="websearch")
-        matching = Memory.objects.filter(content_tsv=words)
-        if keyset.estimate(matching) <= keyset.MOST_READ:
-            few = matching.order_by().values_list("created_at", "pk")[: keyset.MOST_READ]
-            page = order.page_of_known([keyset.Key(*row) for row in few], most)
-        else:
-            page = order.walk(Memory.objects.all(), Q(content_tsv=words), most)
+        page, _ = keyset.search(order, Memory.objects.all(), Q(content_tsv=words), most)
         keys = [key.pk for key in page.keys]
     rows: dict[UUID, Any] = {
         row.pk: row for row in Memory.objects.filter(pk__in=keys).listed().select_related("agent")
