@@ -186,6 +186,17 @@ def test_a_check_that_hangs_is_given_up_and_one_that_breaks_is_not_hidden(
         check_all(["postgres"])
 
 
+def test_an_app_adds_a_check_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "CHECKS", {})
+
+    def check_disk() -> HealthResult:
+        return HealthResult("disk", ok=True, sentence="The disk has room.")
+
+    for _ in range(2):
+        health.register_health("disk", check_disk)
+    assert check_all() == check_all(["disk"]) == [check_disk()]
+
+
 def eventually(
     check: Callable[[], HealthResult], true: Callable[[HealthResult], bool], seconds: float = 60
 ) -> HealthResult:

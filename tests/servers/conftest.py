@@ -14,7 +14,15 @@ from django.db.utils import ConnectionHandler
 from arcweb import servers
 from arcweb.embedded.stack import Stack
 from arcweb.postgres.base import DatabaseWrapper
+from tests.servers.site import Site, whole_system
 from tests.stack import THROWAWAY, new_layout
+
+
+@pytest.fixture(scope="package")
+def site() -> Iterator[Site]:
+    """The whole system, with its administrator logged in. A page's statements may take two seconds."""
+    with whole_system(ARC_WEB_STATEMENT_SECONDS="2", ARC_WEB_THREADS="8") as site:
+        yield site
 
 
 @pytest.fixture(scope="module")

@@ -146,8 +146,6 @@ def whole_system(**settings: str) -> Iterator[Site]:
         site = Site(layout, port, running, Browser(port).login("admin", password))
         site.wait_until_well()
         yield site
-        running.process.terminate()
-        running.exit_code()
     finally:
         kill_all(layout)
         Stack(layout, THROWAWAY).stop(kill=True)

@@ -15,18 +15,12 @@ import pytest
 
 from arcweb.embedded.layout import Layout
 from tests.servers.frozen import eventually, frozen
-from tests.servers.site import Answer, Browser, Site, title, whole_system
+from tests.servers.site import Answer, Browser, Site, title
 
 #: Seconds. About one is promised; the rest is a busy machine's.
 FIRST, LATER = 2.0, 1.0
 #: Pages that read much and little.
 PAGES = ("/", "/agents/agent/", "/memories/memory/", "/jobs/job/", "/events/")
-
-
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with whole_system(ARC_WEB_STATEMENT_SECONDS="2", ARC_WEB_THREADS="8") as site:
-        yield site
 
 
 @pytest.fixture(scope="module")

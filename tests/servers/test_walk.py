@@ -1,0 +1,174 @@
+"""Every address of the admin, as everybody, whatever is away: words in time, and never a 500."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from arcweb.panels import panels
+from tests.servers.frozen import frozen
+from tests.servers.site import Answer, Browser, Site
+
+#: Seconds: about one is promised, the rest is for two people at once on a busy machine.
+IN_TIME = 2.0
+ROLES = ("anonymous", "viewer", "operator", "administrator")
+AWAY = ("", "postgres", "redis-cache", "redis-state", "worker", "beat")
+#: Addresses that end what the walk needs, by what they do.
+LEFT_OUT = ("logout",)
+#: Where everybody may send something of their own.
+OWN = ("login", "state", "app_list", "account", "account_theme", "account_end_others", "password_change")
+PASSWORD = "correct horse battery"
+#: Makes somebody of each role, and a row of each kind; prints what the addresses are filled with, by the
+#: beginning of their name.
+ROWS = f"""
+import json
+from django.contrib.auth.models import Group, User
+from django.utils import timezone
+from agents.models import Agent
+from arcweb.accounts.models import UserSession
+from arcweb.jobs.models import Job
+from memories.models import Document, Memory
+for role in {ROLES[1:]!r}:
+    user = User.objects.create_user(role, password={PASSWORD!r})
+    user.groups.add(Group.objects.get(name=role))
+agent = Agent.objects.create(name="walker", type="tester")
+session = UserSession.objects.filter(user__username="admin").first()
+rows = {{
+    "agents_agent": agent,
+    "memories_memory": Memory.objects.create(agent=agent, content="A memory to walk over."),
+    "memories_document": Document.objects.create(agent=agent, name="walked.md", content_hash=b"0" * 32),
+    "jobs_job": Job.objects.create(kind="walk", state="succeeded", finished_at=timezone.now()),
+    "session_end": session,
+    "account_end_session": session,
+    "sessions_end_all": session.user,
+    "auth_user": User.objects.get(username="viewer"),
+    "auth_group": Group.objects.first(),
+}}
+print(json.dumps({{name: str(row.pk) for name, row in rows.items()}}))
+"""
+
+
+@dataclass(frozen=True)
+class Address:
+    path: str
+    name: str
+
+
+@pytest.fixture(scope="package")
+def addresses(site: Site) -> list[Address]:
+    """Every address that the resolver knows, filled from real rows."""
+    rows = json.loads(site.shell(ROWS).splitlines()[-1])
+    found = list(_addresses(get_resolver(), "/", rows))
+    assert len(found) > 40
+    return found
+
+
+def _addresses(resolver: URLResolver, prefix: str, rows: dict[str, str]) -> Iterator[Address]:
+    for each in resolver.url_patterns:
+        route = str(each.pattern)
+        if isinstance(each, URLResolver):
+            yield from _addresses(each, prefix + route, rows)
+            continue
+        assert isinstance(each, URLPattern)
+        name = each.name or ""
+        if name in LEFT_OUT:
+            continue
+        path = prefix + route
+        if path.endswith("(?P<url>.*)$"):
+            path = "/nowhere/"  # the admin's catch-all
+        elif "app_label" in path:
+            path = "/agents/"
+        if "panels/" in path:
+            for panel in panels("agent" if "agent>" in path else "overview"):
+                yield Address(_filled(path.replace("<slug:name>", panel.name), name, rows), name)
+        else:
+            yield Address(_filled(path, name, rows), name)
+
+
+def _filled(path: str, name: str, rows: dict[str, str]) -> str:
+    """With an id of the kind of row that the address is about."""
+    kind = next(
+        (kind for kind in rows if name.startswith(kind) or kind.replace("_", "/") in path), "agents_agent"
+    )
+    return re.sub(r"<[^>]+>", rows[kind], path)
+
+
+@pytest.fixture(scope="package")
+def people(site: Site, addresses: list[Address]) -> dict[str, Browser]:
+    found = {role: Browser(site.port).login(role, PASSWORD) for role in ROLES[1:]}
+    for browser in found.values():
+        browser.get("/")
+    return {"anonymous": Browser(site.port), **found}
+
+
+def allowed(away: str, role: str, answer: Answer) -> bool:
+    if away == "postgres":
+        return answer.status == 503
+    if role == "anonymous":
+        return answer.status in (200, 302, 404)
+    return answer.status in (200, 204, 302, 400, 403, 404, 405)
+
+
+@pytest.mark.parametrize("away", AWAY)
+def test_every_page_as_everybody(
+    site: Site, addresses: list[Address], people: dict[str, Browser], away: str
+) -> None:
+    with ExitStack() as exits:
+        if away:
+            exits.enter_context(frozen(site.processes(away)))
+        if away in ("postgres", "redis-cache", "redis-state"):
+            site.wait_for(5, **{away.replace("-", "_"): False})
+        # Pages ask nothing of worker and beat: who sees all of them is enough there.
+        roles = ["administrator"] if away in ("worker", "beat") else list(people)
+        asked = [(role, address) for role in roles for address in addresses if address.name != "state"]
+        with ThreadPoolExecutor(2) as pool:
+            answers = list(pool.map(lambda one: people[one[0]].get(one[1].path), asked))
+    wrong = [
+        f"{role} {address.path}: {answer.status} in {answer.seconds:.1f} s"
+        for (role, address), answer in zip(asked, answers, strict=True)
+        if not allowed(away, role, answer) or answer.seconds > IN_TIME
+    ]
+    worst = max(answers, key=lambda answer: answer.seconds)
+    print(f"{away or 'all well'}: {len(answers)} answers, worst {worst.seconds:.2f} s")
+    assert wrong == []
+    site.wait_until_well()
+
+
+def test_what_a_viewer_or_a_stranger_sends_changes_nothing(
+    site: Site, addresses: list[Address], people: dict[str, Browser]
+) -> None:
+    before = _counts(site)
+    taken = []
+    for role in ("anonymous", "viewer"):
+        for address in addresses:
+            if address.name in OWN or not address.name:  # nameless: Django's redirect to the row's page
+                continue
+            answer = people[role].post(address.path, {"name": "intruder", "post": "yes", "typed": "walker"})
+            if answer.status >= 500 or answer.seconds > IN_TIME or _was_taken(people[role], answer):
+                taken.append(f"{role} {address.path}: {answer.status} {answer.headers.get('Location', '')}")
+    assert taken == [], "\n".join(taken)
+    assert _counts(site) == before
+
+
+def _was_taken(browser: Browser, answer: Answer) -> bool:
+    """A redirect to anywhere but the login, or a page that refuses, means that something was done."""
+    where = answer.headers.get("Location", "")
+    return answer.status == 302 and "/login/" not in where and browser.get(where).status != 403
+
+
+def _counts(site: Site) -> dict[str, Any]:
+    """Rows of every table that people change."""
+    code = (
+        "import json; from django.apps import apps; print(json.dumps({m._meta.label: m.objects.count() "
+        "for m in apps.get_models() if m._meta.app_label in ('agents', 'memories', 'jobs', 'auth')}))"
+    )
+    counts: dict[str, Any] = json.loads(site.shell(code).splitlines()[-1])
+    return counts
