@@ -183,3 +183,46 @@ def test_buttons_are_protected_against_forgery(admin_user: User) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(admin_user)
     assert client.post(reverse("admin:jobs_job_cancel", args=[make().pk])).status_code == 403
+
+
+def test_the_list_has_the_buttons_that_are_permitted(login: Login, broker: Broker) -> None:
+    client = login("view_job")
+    queued, failed, done = make(title="Dig a pond"), make(State.FAILED), make(State.SUCCEEDED)
+    cancel, retry = f"{LIST}{queued.pk}/cancel/", f"{LIST}{failed.pk}/retry/"
+    assert "formaction" not in client.get(LIST).content.decode()
+    operator = User.objects.get(username="operator")
+    operator.user_permissions.add(*Permission.objects.filter(codename__in=["cancel_job", "retry_job"]))
+    text = client.get(LIST).content.decode()
+    assert f'formaction="{cancel}" name="back" value="list" aria-label="Cancel Dig a pond"' in text
+    assert f'formaction="{retry}"' in text
+    assert str(done.pk) + "/retry" not in text
+    assert '<span class="state bad">Failed</span>' in text
+    response = client.post(cancel, {"back": "list"}, follow=True)
+    assert response.redirect_chain == [(LIST, 302)]
+    assert "The job “Dig a pond” is cancelled" in response.content.decode()
+    assert client.post(retry, {"back": "list"}).headers["Location"] == LIST
+
+
+def test_the_newest_jobs_are_looked_through(login: Login, monkeypatch: pytest.MonkeyPatch) -> None:
+    from arcweb import keyset
+    from arcweb.jobs.finder import find
+
+    client = login("view_job")
+    operator = User.objects.get(username="operator")
+    wanted = make(title="Dig a Pond")
+    make(target="pond house")
+    make(title="Dig a moat")
+    text = client.get(LIST, {"q": "pond"}).content.decode()
+    assert "Dig a Pond" in text
+    assert "pond house" in text
+    assert "Dig a moat" not in text
+    assert "were read for this page" not in text
+    assert [found.title for found in find(operator, "pond", 5)][1] == "Dig a Pond"
+    assert [found.title for found in find(operator, str(wanted.pk), 5)] == ["Dig a Pond"]
+    assert find(User.objects.create_user("nobody"), "pond", 5) == []
+    monkeypatch.setattr(keyset.Order.walk, "__kwdefaults__", {"after": None, "before": None, "read": 2})
+    text = client.get(LIST, {"q": "pond"}).content.decode()
+    assert "2 jobs were read for this page" in text
+    assert "Dig a Pond" not in text
+    older = text.split('rel="next" href="')[1].split('"')[0].replace("&amp;", "&")
+    assert "Dig a Pond" in client.get(LIST + older).content.decode()
