@@ -10,7 +10,7 @@ from django.db import connection
 
 from arcweb.samples.series import Course
 from memories.models import Document
-from memories.samplers import STATES, StateCounts
+from memories.samplers import BY_INDEX, STATES, StateCounts
 
 #: Rows of one state that are counted for an agent.
 MOST_COUNTED = 10_000
@@ -57,17 +57,20 @@ class Days:
 def states_of(agent: UUID) -> StateCounts:
     """The agent's memories by state, each exact up to MOST_COUNTED; a capped count is MOST_COUNTED."""
     with connection.cursor() as cursor:
+        cursor.execute(BY_INDEX)
         cursor.execute(COUNT, {"agent": agent, "states": list(STATES), "most": MOST_COUNTED})
         found: dict[str, int] = dict(cursor.fetchall())
     return StateCounts(
         {name: min(count, MOST_COUNTED) for name, count in found.items()},
         frozenset(name for name, count in found.items() if count > MOST_COUNTED),
+        at_least=True,
     )
 
 
 def per_day(agent: UUID) -> Days:
     """Over the last MOST_DAYS days, today included."""
     with connection.cursor() as cursor:
+        cursor.execute(BY_INDEX)
         cursor.execute(PER_DAY, {"agent": agent, "days": MOST_DAYS - 1, "most": MOST_ROWS})
         rows: list[tuple[datetime, int, int, datetime | None]] = cursor.fetchall()
     cut = rows[0][2] >= MOST_ROWS

@@ -33,8 +33,7 @@ def failed_memories(failed: float) -> tuple[Concern, ...]:
 def memories_card(request: HttpRequest) -> Card:
     found = count_states()
     counts = found.counts
-    about = "about " if found.estimated else ""
-    hint = "estimated: the table's size by the last ANALYZE" if found.estimated else "counted now"
+    hint = "estimated: the table's size by the last ANALYZE" if found.capped else "counted now"
     state: State = "warn" if counts["failed"] else "good" if found.total else "idle"
     waiting = counts["pending"] + counts["stale"]
     word = (
@@ -46,9 +45,9 @@ def memories_card(request: HttpRequest) -> Card:
         if found.total
         else "Nothing stored yet"
     )
-    rows = [Row("embedded", f"{about if 'embedded' in found.capped else ''}{counts['embedded']:,}", hint)]
+    rows = [Row("embedded", f"{found.word('embedded')}{counts['embedded']:,}", hint)]
     rows += [
-        Row(name, f"{counts[name]:,}", url=_filtered(name) if counts[name] else "")
+        Row(name, f"{found.word(name)}{counts[name]:,}", url=_filtered(name) if counts[name] else "")
         for name in ("pending", "stale", "failed")
     ]
     if not found.total:
@@ -62,7 +61,7 @@ def memories_card(request: HttpRequest) -> Card:
     return Card(
         state,
         word,
-        f"{about}{found.total:,}",
+        f"{found.word()}{found.total:,}",
         "memories",
         tuple(rows),
         _growth(found.total),
@@ -93,11 +92,6 @@ def look(values: Mapping[str, float] | None) -> Outlook:
 def agent_memories_card(request: HttpRequest, agent: UUID) -> Card:
     found = states_of(agent)
     counts, total = found.counts, sum(found.counts.values())
-    more = "more than " if found.capped else ""
-
-    def number(name: str) -> str:
-        return f"{'more than ' if name in found.capped else ''}{counts[name]:,}"
-
     state: State = "warn" if counts["failed"] else "good" if total else "idle"
     days = per_day(agent)
     stored = sum(value or 0 for _, value in days.points)
@@ -105,10 +99,14 @@ def agent_memories_card(request: HttpRequest, agent: UUID) -> Card:
     return Card(
         state,
         f"{counts['failed']:,} failed" if counts["failed"] else "Well" if total else "None yet",
-        f"{more}{total:,}",
+        f"{found.word()}{total:,}",
         "memories",
         tuple(
-            Row(name, number(name), url=_filtered(name, agent) if counts[name] else "")
+            Row(
+                name,
+                f"{found.word(name)}{counts[name]:,}",
+                url=_filtered(name, agent) if counts[name] else "",
+            )
             for name in ("embedded", "pending", "stale", "failed")
         ),
         Chart(

@@ -9,9 +9,12 @@ from django.db import connection
 from arcweb.samples.registry import Sampler, register_sampler
 
 #: Rows of one state that are counted. Beyond it counting costs too much to be done every few seconds.
-MOST_COUNTED = 50_000
+MOST_COUNTED = 10_000
 STATES = ("embedded", "pending", "stale", "failed", "empty")
 
+# Whatever the planner thinks of the table: its rows are large, the index of states is small. Until the end of
+# the transaction.
+BY_INDEX = "SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true)"
 # Each count reads the index of states and no further than the limit. The size of the table is the
 # planner's own estimate: rows by the last ANALYZE, scaled to the pages that there are now.
 COUNT = """
@@ -31,33 +34,45 @@ COUNT = """
 
 @dataclass(frozen=True)
 class StateCounts:
-    """Memories by embedding state. `capped`: the states of which there are more than was counted."""
+    """Memories by embedding state.
+
+    capped: the states of which there are more than were counted; their number is an estimate, or with
+    `at_least` the number where the counting ended.
+    """
 
     counts: dict[str, int]
     capped: frozenset[str] = field(default_factory=frozenset)
+    at_least: bool = False
 
     @property
     def total(self) -> int:
         return sum(self.counts.values())
 
-    @property
-    def estimated(self) -> bool:
-        return bool(self.capped)
+    def word(self, state: str = "") -> str:
+        """What stands before the number of that state, or of all: "about ", "more than " or nothing."""
+        if not self.capped or (state and state not in self.capped):
+            return ""
+        return "more than " if self.at_least else "about "
 
 
 def count_states() -> StateCounts:
-    """Exact up to MOST_COUNTED rows of a state; a larger one is what the table's estimated size leaves."""
+    """Exact up to MOST_COUNTED rows of a state; a larger one is what the table's estimated size leaves.
+
+    To be called in a transaction; else the planner may read the whole table.
+    """
     with connection.cursor() as cursor:
+        cursor.execute(BY_INDEX)
         cursor.execute(COUNT, {"states": list(STATES), "most": MOST_COUNTED})
         found: dict[str, int] = dict(cursor.fetchall())
     size = found.pop("")
     capped = frozenset(name for name, count in found.items() if count > MOST_COUNTED)
-    if capped:
+    left = size - sum(count for name, count in found.items() if name not in capped)
+    # A table that was never analyzed has no size yet.
+    at_least = left <= MOST_COUNTED * len(capped)
+    for name in capped:
         # Nearly always one state, "embedded", is that large; several share what is left.
-        exact = sum(count for name, count in found.items() if name not in capped)
-        for name in capped:
-            found[name] = max(MOST_COUNTED, round((size - exact) / len(capped)))
-    return StateCounts(found, capped)
+        found[name] = MOST_COUNTED if at_least else round(left / len(capped))
+    return StateCounts(found, capped, at_least)
 
 
 def take() -> dict[str, float]:

@@ -46,12 +46,20 @@ GRID = """
          LATERAL (SELECT present + %(slot)s - (%(buckets)s - step) * %(width)s AS bucket) AS place
 """
 LEVELS = f"""
-    SELECT name, bucket, avg((sample.values ->> name)::float8)
-    FROM ({GRID}) AS grid
-    CROSS JOIN unnest(%(keys)s::text[]) AS name
-    LEFT JOIN samples_sample AS sample
-        ON source = %(source)s AND taken_at >= bucket AND taken_at < until
-    GROUP BY name, bucket ORDER BY name, bucket
+    WITH grid AS ({GRID}), range AS (
+        SELECT min(bucket) AS first, max(until) AS last FROM grid
+    ), level AS (
+        SELECT name, date_bin(%(width)s, taken_at, first) AS bucket, avg((values ->> name)::float8) AS level
+        FROM range
+        CROSS JOIN unnest(%(keys)s::text[]) AS name
+        JOIN samples_sample ON source = %(source)s AND taken_at >= first AND taken_at < last
+        GROUP BY 1, 2
+    )
+    SELECT wanted, grid.bucket, level
+    FROM grid
+    CROSS JOIN unnest(%(keys)s::text[]) AS wanted
+    LEFT JOIN level ON name = wanted AND level.bucket = grid.bucket
+    ORDER BY wanted, grid.bucket
 """  # noqa: S608 - constants only
 # A counter that fell was reset by a restart of its server: what it has now was counted since. A step
 # over a hole in the samples belongs to no bucket.

@@ -145,15 +145,29 @@ def test_large_tables_are_estimated_and_small_states_stay_exact(monkeypatch: pyt
     Memory.objects.bulk_create(Memory(content=f"Line {number}.") for number in range(40))
     Memory.objects.bulk_create(Memory(content="") for _ in range(5))
     assert memory_samplers.count_states().counts["pending"] == 40
-    assert not memory_samplers.count_states().estimated
+    assert not memory_samplers.count_states().capped
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE agents.memories")
     monkeypatch.setattr(memory_samplers, "MOST_COUNTED", 20)
     found = memory_samplers.count_states()
+    assert (found.word("pending"), found.word("empty"), found.word()) == ("about ", "", "about ")
     assert found.capped == {"pending"}
     assert found.counts["empty"] == 5
     assert 20 <= found.counts["pending"] <= 60
     assert found.total == found.counts["pending"] + 5
+
+
+def test_counting_never_reads_the_table() -> None:
+    Memory.objects.bulk_create(Memory(content=f"Line {number}.") for number in range(300))
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE agents.memories")
+        cursor.execute(memory_samplers.BY_INDEX)
+        cursor.execute(
+            f"EXPLAIN {memory_samplers.COUNT}", {"states": list(memory_samplers.STATES), "most": 10_000}
+        )
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert "Index Only Scan using idx_memories_state" in plan
+    assert "Seq Scan on memories" not in plan
 
 
 def test_two_samplers_of_one_name_are_a_mistake(only: Callable[[Sampler], None]) -> None:
