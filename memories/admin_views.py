@@ -59,10 +59,11 @@ def ingest_page(request: HttpRequest) -> HttpResponse:
         form = IngestForm(initial={"agent": request.GET.get("agent")})
         taken = _taken(request)
     jobs = [one.job for one in taken if one.job]
+    under_way = [job for job in jobs if job.is_active]
     context = {
         "taken": taken,
-        "jobs": jobs if len(jobs) <= MOST_IN_FULL else [],
-        "active": any(job.is_active for job in jobs),
+        "jobs": under_way if len(under_way) <= MOST_IN_FULL else [],
+        "active": bool(under_way),
         "failed": sum(job.state in (Job.State.FAILED, Job.State.INTERRUPTED) for job in jobs),
         "address": _address(taken, ""),
         "new": sum(one.new for one in taken),

@@ -23,7 +23,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from memories.fusion import fuse
-from memories.highlight import LONGEST_MARKED, START, STOP, Span, spans
+from memories.highlight import LONGEST_MARKED, Span, spans
 from memories.models import EXTERNAL_MODEL
 from memories.pg import vector_cursor
 from memories.providers import Provider, ProviderError, ProviderUnavailableError
@@ -48,6 +48,27 @@ RANKED_ROWS = 10_000
 #: Milliseconds that one statement of a search may take.
 STATEMENT_TIMEOUT = 10_000
 
+COUNTED = """
+SELECT count(*) AS n FROM (
+    SELECT 1 FROM {}
+    LIMIT %(cap)s
+) AS capped
+"""
+#: The distance is computed once a row, and made a similarity for k of them only.
+NEAREST = """
+SELECT id, 1 - distance AS score FROM (
+    SELECT m.id, {distance} AS distance FROM {where}
+    ORDER BY distance LIMIT %(k)s
+) AS nearest
+"""
+MATCHING = """
+SELECT id, rank, count(*) OVER () AS matches FROM (
+    SELECT m.id, ts_rank_cd(m.content_tsv, {words}) AS rank FROM {where}
+    AND m.content_tsv @@ {words}
+    LIMIT %(most)s
+) AS matching
+ORDER BY rank DESC, id LIMIT %(k)s
+"""
 #: + 0 keeps the planner off the index: exact stays exact.
 EXACT = "(m.embedding <=> %(q)s) + 0"
 #: A keyword search wants all of the words. A hybrid one takes any of them, or a question would find nothing,
@@ -57,9 +78,10 @@ ANY_WORD = f"""CASE WHEN strpos({ALL_WORDS}::text, '!') > 0 THEN {ALL_WORDS}
     ELSE replace({ALL_WORDS}::text, ' & ', ' | ')::tsquery END"""
 COLUMNS = """m.id, m.content, m.metadata, m.agent_id, m.document_id, m.position, m.created_at,
     m.embedding_state AS state, a.name AS agent_name, d.name AS document_name"""
-MARKED = """ts_headline('english', translate(left(m.content, %(most)s), %(marks)s, ''),
-    websearch_to_tsquery('english', %(words)s), %(options)s) AS marked"""
-HEADLINE = f"HighlightAll=true, StartSel={START}, StopSel={STOP}"
+#: chr(1) and chr(2) are highlight.START and STOP.
+MARKED = """ts_headline('english', translate(left(m.content, %(most)s), chr(1) || chr(2), ''),
+    websearch_to_tsquery('english', %(words)s),
+    'HighlightAll=true, StartSel=' || chr(1) || ', StopSel=' || chr(2)) AS marked"""
 SIMILARITY = """CASE WHEN m.embedding_model = ANY (%(models)s)
     THEN 1 - (m.embedding <=> %(q)s) END AS similarity"""
 ROWS = """
@@ -318,8 +340,8 @@ def candidates(filters: Filters, models: Iterable[str] | None) -> sql.Composed:
         conditions.append("m.agent_id IN (SELECT id FROM agents.agents WHERE type = %(agent_type)s)")
     if filters.metadata:
         conditions.append("m.metadata @> %(metadata)s::jsonb")
-    joined = sql.SQL(" AND ").join(sql.SQL(condition) for condition in conditions or ["true"])
-    return sql.SQL("agents.memories AS m WHERE {}").format(joined)
+    joined = sql.SQL("\n    AND ").join(sql.SQL(condition) for condition in conditions or ["true"])
+    return sql.SQL("agents.memories AS m\n    WHERE {}").format(joined)
 
 
 def params_of(filters: Filters) -> dict[str, Any]:
@@ -343,9 +365,7 @@ def _nearest(run: Recorder, vector: Vectors, models: list[str], filters: Filters
     """The k nearest, by the route that the number of candidates asks for."""
     where = candidates(filters, models)
     params = {**params_of(filters), "models": models, "q": vector, "k": k, "cap": EXACT_ROWS + 1}
-    count = run(
-        sql.SQL("SELECT count(*) AS n FROM (SELECT 1 FROM {} LIMIT %(cap)s) AS capped").format(where), params
-    )[0]["n"]
+    count = run(sql.SQL(COUNTED).format(where), params)[0]["n"]
     if count <= EXACT_ROWS:
         found = _compare(run, where, params, sql.SQL(EXACT))
         return _Near(
@@ -369,14 +389,8 @@ def _compare(
     run: Recorder, where: sql.Composed, params: dict[str, Any], distance: sql.SQL
 ) -> list[tuple[UUID, float]]:
     """(id, similarity) of the k nearest, most similar first."""
-    # The distance is computed once a row, and made a similarity for k of them only.
     rows = run(
-        sql.SQL(
-            """
-            SELECT id, 1 - distance AS score
-            FROM (SELECT m.id, {distance} AS distance FROM {where} ORDER BY distance LIMIT %(k)s) AS nearest
-            """
-        ).format(distance=distance, where=where),
+        sql.SQL(NEAREST).format(distance=distance, where=where),
         params,
     )
     found = [(row["id"], row["score"]) for row in rows]
@@ -392,16 +406,7 @@ class _Matching(NamedTuple):
 def _matching(run: Recorder, query: str, filters: Filters, k: int, words: str = ALL_WORDS) -> _Matching:
     """The k that match the words best, among the RANKED_ROWS first that match at all."""
     rows = run(
-        sql.SQL(
-            """
-            SELECT id, rank, count(*) OVER () AS matches
-            FROM (
-                SELECT m.id, ts_rank_cd(m.content_tsv, {words}) AS rank
-                FROM {where} AND m.content_tsv @@ {words} LIMIT %(most)s
-            ) AS matching
-            ORDER BY rank DESC, id LIMIT %(k)s
-            """
-        ).format(where=candidates(filters, None), words=sql.SQL(words)),
+        sql.SQL(MATCHING).format(where=candidates(filters, None), words=sql.SQL(words)),
         {**params_of(filters), "query": query, "k": k, "most": RANKED_ROWS},
     )
     matches = rows[0]["matches"] if rows else 0
@@ -426,11 +431,11 @@ def _read(
     columns = [sql.SQL(COLUMNS)]
     if words:
         columns.append(sql.SQL(MARKED))
-        params |= {"words": words, "most": LONGEST_MARKED, "marks": START + STOP, "options": HEADLINE}
+        params |= {"words": words, "most": LONGEST_MARKED}
     if vector is not None:
         columns.append(sql.SQL(SIMILARITY))
         params |= {"q": vector, "models": models}
-    rows = run(sql.SQL(ROWS).format(sql.SQL(", ").join(columns)), params)
+    rows = run(sql.SQL(ROWS).format(sql.SQL(",\n    ").join(columns)), params)
     hits = {row["id"]: _hit(row) for row in rows}
     return [(hits[memory_id], number) for memory_id, number in found if memory_id in hits]
 

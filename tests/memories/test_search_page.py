@@ -113,7 +113,7 @@ def test_each_mode_is_asked_by_the_address(reader: Client, provider: EmbeddingSe
         html = page(reader, q="red apple", mode=mode)
         assert words in html
         assert f'value="{mode}" ' in html
-    assert "meaning 1, keyword 1" in text(html)
+    assert "meaning 1 keyword 1" in text(html)
 
 
 def test_hostile_names_contents_and_queries_are_text(reader: Client, provider: EmbeddingServer) -> None:
