@@ -138,7 +138,7 @@ def _unknown(sentence: str) -> Card:
 
 
 def _render(request: HttpRequest, panel: Panel, card: Card, url: str) -> SafeString:
-    drawing: Drawing | None = draw(card.chart) if card.chart else None
+    drawing: Drawing | None = draw(card.chart, from_zero=panel.wide) if card.chart else None
     taken: datetime = card.measured_at or timezone.now()
     context = {
         "panel": panel,

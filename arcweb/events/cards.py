@@ -54,6 +54,5 @@ register_panel(
         agent_events_card,
         order=30,
         refresh=30,
-        wide=True,
     )
 )

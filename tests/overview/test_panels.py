@@ -332,6 +332,7 @@ def test_what_a_card_holds_is_escaped_and_drawn(viewer: Client, panel: Register)
     assert "<script>" not in text
     assert text.count("&lt;script&gt;") >= 9
     assert 'class="course"' in text
+    assert "<span>0 &lt;script&gt;" in text  # a chart with an axis stands on zero
 
 
 # --- who may see, and how it is asked ----------------------------------------------------------
