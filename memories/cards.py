@@ -14,7 +14,7 @@ from arcweb.panels import Card, Chart, Concern, Panel, Row, State, register_pane
 from arcweb.samples.series import Course, series
 from arcweb.watches import Outlook, Watch, register_watch
 from memories.activity import MOST_DAYS, MOST_DOCUMENTS, MOST_ROWS, documents_of, per_day, states_of
-from memories.samplers import count_states
+from memories.samplers import MOST_COUNTED, count_states
 
 #: Points of a chart below which the longer time says nothing yet.
 FEW = 4
@@ -62,7 +62,7 @@ def memories_card(request: HttpRequest) -> Card:
         state,
         word,
         f"{found.word()}{found.total:,}",
-        "memories",
+        "" if found.capped else "memories",
         tuple(rows),
         _growth(found.total),
         failed_memories(counts["failed"]),
@@ -85,7 +85,8 @@ def look(values: Mapping[str, float] | None) -> Outlook:
     if values is None:
         return Outlook()
     embedded = values.get("embedded", 0)
-    well = f"{quantity(embedded)} memories are searchable by meaning" if embedded else ""
+    about = "about " if embedded > MOST_COUNTED else ""
+    well = f"{about}{quantity(embedded)} memories are searchable by meaning" if embedded else ""
     return Outlook(failed_memories(values.get("failed", 0)), well)
 
 
