@@ -70,6 +70,11 @@ class EventQuerySet(models.QuerySet["Event"]):
         """Events whose kind begins so: "auth." or "agent.changed"."""
         return self.filter(kind__startswith=prefix)
 
+    def until_now(self) -> Self:
+        """These events without those that are recorded later on (one query)."""
+        newest = self.order_by("-occurred_at", "-id").first()
+        return self.none() if newest is None else self.filter(pk__lte=newest.pk)
+
     def counted(self, most: int) -> int:
         """How many events these are, counted no further than `most` + 1."""
         return self.order_by()[: most + 1].count()

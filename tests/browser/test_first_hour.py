@@ -60,7 +60,7 @@ def test_from_login_to_search(page: Page, site: Site, tmp_path: Path) -> None:
     choose_agent(page, "pythonist")
     page.get_by_label("Documents").set_input_files([topic, tmp_path / "broken.txt"])
     page.get_by_role("button", name="Ingest").click()
-    expect(page.get_by_text("'try.txt' is stored")).to_be_visible()
+    expect(page.get_by_text("1 of 2 is stored;")).to_be_visible()
     expect(page.get_by_text("is not valid UTF-8")).to_be_visible()
     progress = page.locator("section.job")
     expect(progress).to_have_count(1)

@@ -127,6 +127,15 @@ def test_an_export_is_an_event_before_it_is_sent(auditor: Client) -> None:
     assert len(lines(response)) == 1
 
 
+def test_the_number_that_is_recorded_is_the_number_that_is_sent(auditor: Client) -> None:
+    for number in range(3):
+        record(f"t.{number}")
+    sent = lines(auditor.post(URL, {"format": "jsonl"}))
+    assert Event.objects.get(kind="events.exported").data["events"] == len(sent)
+    assert "events.exported" not in {line["kind"] for line in sent}
+    assert content(auditor.post(URL, {"format": "jsonl", "kind": "nothing."})) == ""
+
+
 def test_more_than_fits_is_refused_in_a_sentence(auditor: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "MOST_EXPORTED", 2)
     for number in range(3):
