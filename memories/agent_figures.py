@@ -60,5 +60,4 @@ PANEL = Panel(
     newest,
     order=40,
     refresh=15,
-    wide=True,
 )

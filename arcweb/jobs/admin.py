@@ -100,7 +100,7 @@ class JobAdmin(LargeTable):
     def asked_by(self, job: Job) -> str:
         return job.actor_name or job.actor_id or job.actor_kind
 
-    @admin.display(description="")
+    @admin.display(description="do", empty_value="")
     def steps(self, job: Any) -> str:
         """Buttons of the list's own form, which carries the token against forgery."""
         verb = "cancel" if job.may_cancel else "retry" if job.may_retry else ""

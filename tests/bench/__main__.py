@@ -1,10 +1,11 @@
 """make bench: what the project costs over the raw operation, in one run, in turns.
 
-    python -m tests.bench [--rounds 30] [--only search|writes|delete]
+    python -m tests.bench [--rounds 30] [--only search|writes|delete|pages]
 
-Every figure is a ratio of medians to the raw operation that stands beside it; both take turns in each
-round, so that a busy neighbour slows them alike. Servers are throw-away ones. The layouts of
-agents.memories are measured by tests.bench.storage, which takes half an hour and is run by itself.
+Every figure but those of pages is a ratio of medians to the raw operation that stands beside it; both
+take turns in each round, so that a busy neighbour slows them alike. Servers are throw-away ones. The
+layouts of agents.memories are measured by tests.bench.storage, which takes half an hour and is run by
+itself.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable
 
 from tests import stack  # first: it makes the environment that the settings read
+from tests.bench.pages import bench_pages
 
 Operation = Callable[[], object]
 
@@ -153,12 +155,13 @@ def main() -> None:
         prog="make bench", description=__doc__.splitlines()[0] if __doc__ else ""
     )
     parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--only", choices=["search", "writes", "delete"])
+    parser.add_argument("--only", choices=["search", "writes", "delete", "pages"])
     options = parser.parse_args()
     parts = {
         "search": lambda: bench_search(options.rounds),
         "writes": lambda: bench_writes(options.rounds),
         "delete": bench_delete,
+        "pages": lambda: bench_pages(options.rounds),
     }
     assert stack.STACK is not None
     stack.STACK.start()
@@ -169,6 +172,7 @@ def main() -> None:
 
         django.setup()
         call_command("migrate", verbosity=0)
+        call_command("collectstatic", interactive=False, verbosity=0)  # the pages name hashed files
         print("| operation | ARC Web | raw | ratio |\n| --- | --- | --- | --- |", flush=True)
         for name, part in parts.items():
             if options.only in (None, name):

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.contrib.postgres.search import SearchQuery
 from django.db import connection
 from django.db.models import Q
 from django.test.utils import CaptureQueriesContext
@@ -143,3 +144,20 @@ def test_counts_say_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(keyset.count(Memory.objects.all())) == "about 1,040,000"
     monkeypatch.setattr(keyset, "estimate", lambda rows: 3)
     assert str(keyset.count(Memory.objects.all())) == "more than 5"
+
+
+def test_a_rare_word_is_found_though_statistics_think_it_frequent(monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(40)
+    monkeypatch.setattr(keyset, "estimate", lambda rows: 1_000_000)
+    monkeypatch.setattr(keyset.Order.walk, "__kwdefaults__", {"after": None, "before": None, "read": 7})
+    oldest = Memory.objects.get(content="memory 1")
+    words = Q(content_tsv=SearchQuery('"memory 1"', config="english", search_type="websearch"))
+    page, total = keyset.search(Order(Memory, "created_at"), Memory.objects.all(), words, 4)
+    assert [key.pk for key in page.keys] == [oldest.pk]
+    assert (str(total), page.read) == ("1", None)
+    frequent = Q(content_tsv=SearchQuery("memory", config="english", search_type="websearch"))
+    page, total = keyset.search(Order(Memory, "created_at"), Memory.objects.all(), frequent, 4)
+    assert (len(page.keys), str(total)) == (4, "about 1,000,000")
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW enable_seqscan")
+        assert cursor.fetchone() == ("on",)
