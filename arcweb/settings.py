@@ -100,6 +100,8 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    # Tokens in pages are masked anew each time, and Django pads what it compresses (CVE-2013-3587, BREACH).
+    "django.middleware.gzip.GZipMiddleware",
     "csp.middleware.CSPMiddleware",
     "arcweb.away.AwayMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 from django_htmx.http import HttpResponseClientRedirect
 
@@ -64,14 +65,14 @@ class ArcAdminSite(AdminSite):
             "log_entries": self.get_log_entries(request),
         }
 
-    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         from arcweb import overview
 
         return super().index(request, {**overview.context(request), **(extra_context or {})})
 
     def app_index(
         self, request: HttpRequest, app_label: str, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
+    ) -> Any:
         """Django lists an app's models here; the navigation does that on every page."""
         return redirect("admin:index")
 

@@ -28,6 +28,10 @@ MOST_FILES = 50
 class AgentSelect(AutocompleteSelect):
     """Finds agents as one types; a value that is no id selects nothing."""
 
+    @property
+    def media(self) -> forms.Media:
+        return super().media + forms.Media(js=["arcweb/autocomplete.js"])
+
     def optgroups(self, name: str, value: Sequence[str], attr: dict[str, Any] | None = None) -> Any:
         return super().optgroups(name, [item for item in value if is_uuid(item)], attr)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
@@ -57,6 +58,12 @@ register_page(
 )
 
 
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = admin.ModelAdmin  # subscriptable for type checkers only
+
+
 class RoleFilter(admin.SimpleListFilter):
     title = "role"
     parameter_name = "role"
@@ -70,8 +77,19 @@ class RoleFilter(admin.SimpleListFilter):
         return queryset.filter(groups__name=self.value()) if self.value() else queryset
 
 
+class TickedPermissions(_ModelAdmin):
+    """Permissions as boxes to tick: every one is seen, and a keyboard is enough."""
+
+    filter_horizontal: ClassVar[tuple[str, ...]] = ()
+
+    def formfield_for_manytomany(self, db_field: Any, request: Any = None, **kwargs: Any) -> Any:
+        if db_field.remote_field.model is Permission:
+            kwargs["widget"] = forms.CheckboxSelectMultiple(attrs={"class": "permissions"})
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
+
+
 @admin.register(User)
-class UserAdmin(CountedDeletion, AuditedAdmin, DjangoUserAdmin):
+class UserAdmin(TickedPermissions, CountedDeletion, AuditedAdmin, DjangoUserAdmin):
     """People: a name, a role and whether they may log in. Superusers are changed by superusers alone."""
 
     add_form = AddUserForm
@@ -154,7 +172,7 @@ def _may_touch(request: HttpRequest, user: User | None) -> bool:
 
 
 @admin.register(Group)
-class GroupAdmin(AuditedAdmin, DjangoGroupAdmin):
+class GroupAdmin(TickedPermissions, AuditedAdmin, DjangoGroupAdmin):
     """Groups of single permissions. Those of the roles are kept by every migration: nobody changes them."""
 
     def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:

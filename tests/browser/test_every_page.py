@@ -129,7 +129,7 @@ def test_a_page_is_fit_to_be_shown(opened: Any, site: Site, addresses: dict[str,
             ),
         )
         responses: list[Response] = []
-        page.on("response", responses.append)
+        page.on("response", lambda response, seen=responses: seen.append(response))
         answer = page.goto(site.url + addresses[name])
         assert answer is not None
         if answer.status != (404 if name == "not-found" else 200):
