@@ -276,7 +276,9 @@ class CountedDeletion(_ModelAdmin):
         counts = {str(self.model._meta.verbose_name_plural): len(keys)}
         missing: set[str] = set()
         for dependent in dependents_of(self.model):
-            counts[dependent.label] = dependent.count(keys)
+            number = counts[dependent.label] = dependent.count(keys)
+            if number and dependent.permission and not request.user.has_perm(dependent.permission):
+                missing.add(dependent.label)
         if not self.has_delete_permission(request):
             missing.add(str(self.model._meta.verbose_name))
         return names, counts, missing, []

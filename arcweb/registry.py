@@ -106,11 +106,16 @@ def finders() -> tuple[Finder, ...]:
 
 @dataclass(frozen=True)
 class Dependents:
-    """Rows that the database deletes together with an object of a model of another app."""
+    """Rows that the database deletes together with an object of a model of another app.
+
+    Whoever deletes the object deletes them, and so needs `permission` ("app_label.codename") where there
+    are any; empty: they are a part of the object and need none of their own.
+    """
 
     model: type[Any]  #: the model whose objects are deleted
     label: str  #: what goes with them, in the plural: "memories"
     count: Callable[[Sequence[Any]], int]  #: how many, for these primary keys
+    permission: str = ""
 
 
 _dependents: list[Dependents] = []

@@ -78,11 +78,28 @@ register_finder(Finder("Documents", "memories.view_document", finders.find_docum
 register_figures(agent_figures.FIGURES)
 register_panel(agent_figures.PANEL)
 register_dependents(
-    Dependents(Agent, "documents", lambda keys: Document.objects.filter(agent__in=keys).count())
+    Dependents(
+        Agent,
+        "documents",
+        lambda keys: Document.objects.filter(agent__in=keys).count(),
+        "memories.delete_document",
+    )
 )
-register_dependents(Dependents(Agent, "memories", lambda keys: Memory.objects.filter(agent__in=keys).count()))
 register_dependents(
-    Dependents(Document, "memories", lambda keys: Memory.objects.filter(document__in=keys).count())
+    Dependents(
+        Agent,
+        "memories",
+        lambda keys: Memory.objects.filter(agent__in=keys).count(),
+        "memories.delete_memory",
+    )
+)
+register_dependents(
+    Dependents(
+        Document,
+        "memories",
+        lambda keys: Memory.objects.filter(document__in=keys).count(),
+        "memories.delete_memory",
+    )
 )
 
 

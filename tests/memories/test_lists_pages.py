@@ -270,6 +270,27 @@ def test_a_typed_query_is_compared_or_the_reason_is_told(
     assert "The query could not be embedded" in text_of(admin_client.get(url, {"q": "others"}))
 
 
+def test_what_belongs_to_it_goes_only_with_those_who_may_delete_that_too() -> None:
+    agent = Agent.objects.create(name="keeper", type="assistant")
+    document = Document.objects.create(agent=agent, name="notes.md", content_hash=b"x")
+    memory = Memory.objects.create(agent=agent, document=document, content="a")
+    client = one_who_may("view_agent", "delete_agent", "view_document", "delete_document")
+    for kind, obj in (("agents_agent", agent), ("memories_document", document)):
+        url = reverse(f"admin:{kind}_delete", args=[obj.pk])
+        lists = reverse(f"admin:{kind}_changelist")
+        page = text_of(client.get(url)).split("<main")[1]
+        assert "<li>memories</li>" in page
+        assert "<form" not in page
+        assert client.post(url, {"post": "yes", "typed": obj.name}).status_code == 403
+        several = {"action": "delete_selected", "_selected_action": str(obj.pk)}
+        assert "<li>memories</li>" in text_of(client.post(lists, several))
+        assert client.post(lists, {**several, "post": "yes", "typed": "1"}).status_code == 403
+    memory.delete()
+    url = reverse("admin:agents_agent_delete", args=[agent.pk])
+    assert client.post(url, {"post": "yes", "typed": "keeper"}).status_code == 302
+    assert not Document.objects.exists()
+
+
 def test_the_palette_finds_memories_and_documents() -> None:
     agent = Agent.objects.create(name="keeper", type="assistant")
     document = Document.objects.create(agent=agent, name="Operations.md", content_hash=b"x")
