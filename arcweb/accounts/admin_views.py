@@ -13,7 +13,7 @@ from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.core.exceptions import BadRequest
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -67,7 +67,7 @@ def account(request: HttpRequest) -> HttpResponse:
         return redirect("admin:account")
     if form.errors:
         user = User.objects.get(pk=user.pk)  # the form has put what was typed into the other
-    own = lines(UserSession.objects.live().filter(user=user).order_by("-last_seen_at", "-pk")[:MOST])
+    live = UserSession.objects.live().filter(user=user)
     role = role_of(user)
     shown = {
         **admin.site.each_context(request),
@@ -80,8 +80,8 @@ def account(request: HttpRequest) -> HttpResponse:
         if role
         else "sees nothing yet",
         "form": form,
-        "lines": own,
-        "others": sum(not line.this_one for line in own),
+        "lines": lines(live.order_by("-last_seen_at", "-pk")[:MOST]),
+        "others": live.exclude(key_hash=current_key_hash()).count(),
         "themes": context.THEMES,
         "idle": span(settings.ARC_SESSION_IDLE_SECONDS),
         "longest": span(settings.ARC_SESSION_SECONDS),
@@ -98,7 +98,7 @@ def set_theme(request: HttpRequest) -> HttpResponse:
     back = request.POST.get("next", "")
     if not url_has_allowed_host_and_scheme(back, {request.get_host()}, require_https=request.is_secure()):
         back = reverse("admin:account")
-    response = redirect(back)
+    response = HttpResponseRedirect(back)  # redirect() would take a bare word for the name of a view
     response.set_cookie(
         context.COOKIE,
         asked,
@@ -175,13 +175,15 @@ def end_all(request: HttpRequest, pk: int) -> HttpResponse:
         ended = records.end(UserSession.objects.all(), user, REVOKED, by=_person(request))
         _tell(request, ended)
         return redirect("admin:sessions")
-    own = lines(UserSession.objects.live().filter(user=user).order_by("-last_seen_at", "-pk"))
+    live = UserSession.objects.live().filter(user=user)
+    total = live.count()
     shown: dict[str, Any] = {
         **admin.site.each_context(request),
         "title": f"Revoke all sessions of {user}",
         "person": user,
-        "lines": own,
-        "itself": any(line.this_one for line in own),
+        "lines": lines(live.order_by("-last_seen_at", "-pk")[:MOST]),
+        "total": total,
+        "itself": user == _person(request),
     }
     return render(request, "admin/accounts/end_all.html", shown)
 

@@ -137,6 +137,9 @@ def test_a_theme_from_nowhere_and_a_way_to_elsewhere_are_refused(ada: User) -> N
     for elsewhere in ("https://example.org/", "//example.org", "javascript:alert(1)"):
         answer = client.post("/account/theme/", {"theme": "dark", "next": elsewhere})
         assert answer.headers["Location"] == "/account/"
+    for no_address in ("abc", "a b", "admin:index"):
+        answer = client.post("/account/theme/", {"theme": "dark", "next": no_address})
+        assert answer.status_code == 302, "a word is no view's name"
     client.cookies["arc_theme"] = '"><script>'
     assert 'data-theme="auto"' in client.get("/account/").content.decode()
 
@@ -203,7 +206,11 @@ def test_queries_do_not_grow_with_sessions(
         many(own, rows)
         with django_assert_num_queries(5):  # user with session, permissions twice, count, rows
             boss.get("/sessions/")
-        with django_assert_num_queries(5):  # user with session, rows, role, permissions twice
-            boss.get("/account/")
-        with django_assert_num_queries(5):  # user with session, permissions twice, whom, their sessions
-            boss.get(f"/sessions/user/{ada.pk}/end/")
+        with django_assert_num_queries(6):  # user with session, rows, others, role, permissions twice
+            page = boss.get("/account/").content.decode()
+        assert f"all {rows} others" in page
+        assert page.count("<tr>") - 1 == min(rows + 1, 100)
+        with django_assert_num_queries(6):  # user with session, permissions twice, whom, count, sessions
+            page = boss.get(f"/sessions/user/{ada.pk}/end/").content.decode()
+        assert f"Revoke {rows} sessions" in page
+        assert page.count("<tr>") - 1 == min(rows, 100)
