@@ -102,7 +102,10 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     # Tokens in pages are masked anew each time, and Django pads what it compresses (CVE-2013-3587, BREACH).
     "django.middleware.gzip.GZipMiddleware",
+    # Headers, above whatever answers by itself.
     "csp.middleware.CSPMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "arcweb.headers.PermissionsPolicyMiddleware",
     "arcweb.away.AwayMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -111,7 +114,6 @@ MIDDLEWARE = [
     "arcweb.accounts.middleware.AuthenticationMiddleware",
     "arcweb.events.middleware.ActorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
 ]
 ROOT_URLCONF = "arcweb.urls"
