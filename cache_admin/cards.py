@@ -67,16 +67,22 @@ def cache_card(request: HttpRequest) -> Card:
     hits = rates("redis-cache", ["hits", "misses"], HOUR)
     course = share(hits["hits"], hits["misses"])
     grown = _grown("redis-cache", now)
-    asked = grown("hits") + grown("misses")
+    hit, missed, evicted = grown("hits"), grown("misses"), grown("evicted")
+    if hit is None or missed is None:
+        big, unit = "unknown", "hit rate"
+    elif not hit + missed:
+        big, unit = "no reads", "in the last minute"
+    else:
+        big, unit = quantity(100 * hit / (hit + missed), "%"), "hit rate, last minute"
     return _card(
         "cache",
         now,
-        "no reads" if not asked else quantity(100 * grown("hits") / asked, "%"),
-        "in the last minute" if not asked else "hit rate, last minute",
+        big,
+        unit,
         (
             Row("memory", _memory(now)),
             Row("policy", str(info.get("maxmemory_policy", "unknown")), mono=True),
-            Row("evicted in the last minute", f"{grown('evicted'):,.0f}"),
+            Row("evicted in the last minute", "unknown" if evicted is None else f"{evicted:,.0f}"),
             Row("keys", f"{now['keys']:,.0f}"),
         ),
         Chart("Hit rate", course, "%", summary(course, "%", IN_THE_LAST_HOUR)),
@@ -122,12 +128,18 @@ def _info(role: Role) -> dict[str, Any] | Card:
         return Card("bad", "No answer", template="admin/panels/unknown.html", context={"sentence": words})
 
 
-def _grown(source: str, now: Mapping[str, float]) -> Callable[[str], float]:
-    """How much each counter grew in the last minute; all it has where no sample is that old."""
+def _grown(source: str, now: Mapping[str, float]) -> Callable[[str], float | None]:
+    """How much each counter grew in the last minute; None where no sample of then tells."""
     before: Reading | None = last_before(
         source, timezone.now() - timedelta(minutes=1), within=timedelta(minutes=2)
     )
-    return lambda key: growth(before.get(key) if before else 0, now.get(key, 0))
+
+    def grown(key: str) -> float | None:
+        if before is None or key not in before.values or key not in now:
+            return None
+        return growth(before.values[key], now[key])
+
+    return grown
 
 
 def _memory(values: Mapping[str, float]) -> str:

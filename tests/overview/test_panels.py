@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -176,6 +177,15 @@ def test_the_hit_rate_is_that_of_the_last_minute(viewer: Client) -> None:
     # The page's own reads count too, so the rate is near 90 %, not 90 % exactly.
     rate = float(text.split('<div class="big num">')[1].split(" %")[0])
     assert 80 < rate < 95
+
+
+def test_without_a_sample_of_then_the_last_minute_is_unknown(viewer: Client) -> None:
+    moment = timezone.now() - timedelta(minutes=20)
+    values = {"hits": 0, "misses": 0, "evicted": 0}
+    Sample.objects.create(source="redis-cache", taken_at=moment, read_at=moment, values=values)
+    text = fragment(viewer, "redis-cache")
+    assert '<div class="big num">unknown <small>hit rate</small></div>' in text
+    assert re.search(r"evicted in the last minute</span>\s*<b class=\"num\">unknown</b>", text)
 
 
 def test_celery_tells_worker_beat_and_queues(viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
