@@ -16,7 +16,7 @@ from agents.figures import Figure, registered_figures
 from agents.forms import AgentForm
 from agents.models import Agent
 from agents.querysets import known_types, last_events
-from arcweb.admin import CountedDeletion, LargeTable, moment
+from arcweb.admin import ChangedFieldsOnly, CountedDeletion, LargeTable, moment
 from arcweb.events.admin import AuditedAdmin
 from arcweb.panel_views import placed
 from arcweb.registry import Finder, NavItem, Page, register_finder, register_nav, register_page
@@ -51,7 +51,7 @@ class TypeFilter(admin.SimpleListFilter):
 
 
 @admin.register(Agent)
-class AgentAdmin(CountedDeletion, LargeTable, AuditedAdmin):
+class AgentAdmin(CountedDeletion, ChangedFieldsOnly, LargeTable, AuditedAdmin):
     form = AgentForm
     add_form_template = "admin/change_form.html"
     change_form_template = "admin/agents/agent.html"

@@ -17,7 +17,7 @@ from django.utils.html import format_html
 from agents.figures import register_figures
 from agents.models import Agent
 from arcweb import keyset
-from arcweb.admin import AFTER, BEFORE, CountedDeletion, LargeTable, moment, state_words
+from arcweb.admin import AFTER, BEFORE, ChangedFieldsOnly, CountedDeletion, LargeTable, moment, state_words
 from arcweb.events import record
 from arcweb.events.admin import AuditedAdmin
 from arcweb.jobs.models import Job
@@ -117,7 +117,7 @@ def agent_link(agent: Agent | None) -> str:
 
 
 @admin.register(Document)
-class DocumentAdmin(CountedDeletion, LargeTable, AuditedAdmin):
+class DocumentAdmin(CountedDeletion, ChangedFieldsOnly, LargeTable, AuditedAdmin):
     form = DocumentForm
     change_form_template = "admin/memories/document.html"
     list_display = ("name", "of_agent", "size", "chunks", "stored")
@@ -154,9 +154,6 @@ class DocumentAdmin(CountedDeletion, LargeTable, AuditedAdmin):
     @admin.display(description="stored (UTC)", ordering="created_at")
     def stored(self, document: Document) -> str:
         return moment(document.created_at)
-
-    def save_model(self, request: HttpRequest, obj: Document, form: Any, change: bool) -> None:
-        obj.save(update_fields=form.changed_data)
 
     def get_urls(self) -> list[URLPattern]:
         source = self.admin_site.admin_view(memory_views.document_source)
@@ -208,7 +205,7 @@ def _chunks_of(request: HttpRequest, document: Document) -> dict[str, Any]:
 
 
 @admin.register(Memory)
-class MemoryAdmin(CountedDeletion, LargeTable, AuditedAdmin):
+class MemoryAdmin(CountedDeletion, ChangedFieldsOnly, LargeTable, AuditedAdmin):
     form = MemoryForm
     add_form_template = "admin/change_form.html"
     change_form_template = "admin/memories/memory.html"
@@ -268,10 +265,6 @@ class MemoryAdmin(CountedDeletion, LargeTable, AuditedAdmin):
     @admin.display(description="stored (UTC)", ordering="created_at")
     def stored(self, memory: Memory) -> str:
         return moment(memory.created_at)
-
-    def save_model(self, request: HttpRequest, obj: Memory, form: Any, change: bool) -> None:
-        # Only what was typed is written: the worker may be writing the vector's columns right now.
-        obj.save(**({"update_fields": form.changed_data} if change else {}))
 
     def deletion_name(self, obj: Memory) -> str:
         return " ".join(beginning(obj)[:140].split()[:4])

@@ -13,6 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from agents.admin import AgentAdmin
 from agents.finder import find
 from agents.models import Agent
 from agents.querysets import known_types
@@ -162,3 +163,45 @@ def test_bad_json_keeps_what_was_typed_on_the_page_of_an_agent(admin_client: Cli
     assert "{&quot;a&quot;: 1,}" in page
     agent.refresh_from_db()
     assert agent.config == {"model": "any"}
+
+
+def test_an_agent_that_was_deleted_meanwhile_is_not_made_again(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = Agent.objects.create(name="keeper", type="voice")
+    usual = AgentAdmin.save_form
+
+    def too_late(self: AgentAdmin, request: Any, form: Any, change: bool) -> Any:
+        Agent.objects.filter(pk=agent.pk).delete()
+        return usual(self, request, form, change)
+
+    monkeypatch.setattr(AgentAdmin, "save_form", too_late)
+    url = reverse("admin:agents_agent_change", args=[agent.pk])
+    assert admin_client.post(url, {"name": "other", "type": "voice", "config": ""}).status_code == 404
+    # The deletion of this test was rolled back together with the request.
+    assert Agent.objects.get().name == "keeper"
+    assert not Event.objects.filter(kind="agent.changed").exists()
+
+
+def test_what_was_not_typed_is_not_written(admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = Agent.objects.create(name="keeper", type="voice")
+    usual = AgentAdmin.save_form
+
+    def meanwhile(self: AgentAdmin, request: Any, form: Any, change: bool) -> Any:
+        Agent.objects.filter(pk=agent.pk).update(config={"model": "new"})
+        return usual(self, request, form, change)
+
+    monkeypatch.setattr(AgentAdmin, "save_form", meanwhile)
+    url = reverse("admin:agents_agent_change", args=[agent.pk])
+    assert admin_client.post(url, {"name": "other", "type": "voice", "config": ""}).status_code == 302
+    agent.refresh_from_db()
+    assert (agent.name, agent.config) == ("other", {"model": "new"})
+
+
+def test_a_name_with_blanks_can_be_typed_to_confirm(admin_client: Client) -> None:
+    agent = Agent.objects.create(name="night  watch\t2", type="voice")
+    url = reverse("admin:agents_agent_delete", args=[agent.pk])
+    admin_client.post(url, {"post": "yes", "typed": "night watch"})
+    assert Agent.objects.exists()
+    admin_client.post(url, {"post": "yes", "typed": "night watch 2"})
+    assert not Agent.objects.exists()
