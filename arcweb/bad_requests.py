@@ -1,4 +1,4 @@
-"""Requests that cannot be served as they are: refused with a sentence, never a 500."""
+"""Requests that cannot be served as they are: refused with a sentence, never a 500 or an empty page."""
 
 from __future__ import annotations
 
@@ -14,20 +14,27 @@ from django.core.exceptions import (
     ValidationError,
 )
 from django.db import DataError
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, QueryDict
 from django.shortcuts import render
+from django.template.loader import render_to_string
 
 logger = logging.getLogger(__name__)
 
 
 class RefuseBadValues:
-    """Refuses what would end in PostgreSQL's refusal, and zero bytes in addresses before they get there."""
+    """Refuses what would end in PostgreSQL's refusal, and zero bytes in addresses before they get there.
+
+    Puts words into the empty answer that a view gives to a method it does not take.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        return self.get_response(request)
+        response = self.get_response(request)
+        if isinstance(response, HttpResponseNotAllowed) and not response.content:
+            explain_method(request, response)
+        return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """Values that no form has judged (ids in hidden fields and addresses) and PostgreSQL refuses."""
@@ -43,6 +50,19 @@ class RefuseBadValues:
 
 def holds_zero_byte(values: QueryDict) -> bool:
     return any("\x00" in value for _, several in values.lists() for value in several)
+
+
+def explain_method(request: HttpRequest, response: HttpResponseNotAllowed) -> None:
+    """Fill the answer of status 405: a page, or a sentence for htmx."""
+    if request.method in ("GET", "HEAD"):
+        reason = "It takes what a form sends: use the button on the page that has it. Nothing was done."
+    else:
+        reason = f"It takes no {request.method}, only {response.headers['Allow']}. Nothing was done."
+    if request.headers.get("HX-Request"):
+        response.headers["Content-Type"] = "text/plain; charset=utf-8"
+        response.content = reason
+    else:
+        response.content = render_to_string("405.html", {"reason": reason}, request)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

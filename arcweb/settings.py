@@ -240,6 +240,7 @@ SESSION_COOKIE_AGE = ARC_SESSION_SECONDS + 86400
 ARC_LOGIN_FAILURES = env.integer("ARC_LOGIN_FAILURES", 5, low=1, high=1000)
 ARC_LOGIN_LOCK_SECONDS = env.integer("ARC_LOGIN_LOCK_SECONDS", 900, low=1, high=86400)
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"  # where there is no way back, or one that leads elsewhere
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},

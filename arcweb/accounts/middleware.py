@@ -7,16 +7,18 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, cast
-from urllib.parse import urlencode
+from urllib.parse import urlsplit
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.contrib.auth import BACKEND_SESSION_KEY, SESSION_KEY
+from django.contrib.auth import BACKEND_SESSION_KEY, REDIRECT_FIELD_NAME, SESSION_KEY
 from django.contrib.auth.middleware import AuthenticationMiddleware as DjangoAuthenticationMiddleware
 from django.contrib.auth.models import AnonymousUser, User
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import resolve_url
+from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
+from django.utils.http import url_has_allowed_host_and_scheme
 
 from arcweb.accounts import records
 from arcweb.accounts.endings import SENTENCES
@@ -75,7 +77,7 @@ def _answering(session: Any) -> Iterator[None]:
 
 
 class AuthenticationMiddleware(DjangoAuthenticationMiddleware):
-    """Django's, with users that `user_of` loads; a redirect to the login says why a session has ended."""
+    """Django's, with users that `user_of` loads, and redirects to the login that say why and come back."""
 
     get_response: Callable[[HttpRequest], HttpResponse]
 
@@ -88,13 +90,27 @@ class AuthenticationMiddleware(DjangoAuthenticationMiddleware):
     def __call__(self, request: HttpRequest) -> Any:
         with _answering(cast("Any", request).session):
             response = super().__call__(request)
-        return _say_why(request, cast("HttpResponse", response))
+        return _by_the_login(request, cast("HttpResponse", response))
 
 
-def _say_why(request: HttpRequest, response: HttpResponse) -> HttpResponse:
-    code = getattr(request, "arc_ended", "")
-    login = resolve_url(settings.LOGIN_URL)
-    where = response.headers.get("Location", "")
-    if code and response.status_code == 302 and where.partition("?")[0] == login:
-        response.headers["Location"] = f"{where}{'&' if '?' in where else '?'}{urlencode({'ended': code})}"
+def _by_the_login(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """A redirect to the login with why the session has ended, and a way back that a GET can go."""
+    path, _, query = response.headers.get("Location", "").partition("?")
+    if response.status_code != 302 or path != resolve_url(settings.LOGIN_URL):
+        return response
+    asked = QueryDict(query, mutable=True)
+    if REDIRECT_FIELD_NAME in asked and request.method not in ("GET", "HEAD"):
+        asked[REDIRECT_FIELD_NAME] = _where_the_form_stood(request)
+    if code := getattr(request, "arc_ended", ""):
+        asked["ended"] = code
+    response.headers["Location"] = f"{path}?{asked.urlencode(safe='/')}" if asked else path
     return response
+
+
+def _where_the_form_stood(request: HttpRequest) -> str:
+    """The page that sent this request; the overview when the browser does not say, or it is none of ours."""
+    sender = request.headers.get("Referer", "")
+    if not url_has_allowed_host_and_scheme(sender, {request.get_host()}, require_https=request.is_secure()):
+        return reverse("admin:index")
+    parts = urlsplit(sender)
+    return parts._replace(scheme="", netloc="", fragment="").geturl()

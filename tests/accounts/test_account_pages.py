@@ -16,7 +16,7 @@ from arcweb.accounts.browsers import in_words
 from arcweb.accounts.models import UserSession
 from arcweb.events.models import Event
 from tests.accounts.test_records import logged_in
-from tests.people import client_of, make_user
+from tests.people import PASSWORD, client_of, make_user
 
 pytestmark = pytest.mark.django_db
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
@@ -214,3 +214,37 @@ def test_queries_do_not_grow_with_sessions(
             page = boss.get(f"/sessions/user/{ada.pk}/end/").content.decode()
         assert f"Revoke {rows} sessions" in page
         assert page.count("<tr>") - 1 == min(rows, 100)
+
+
+@pytest.mark.parametrize(
+    ("referer", "back"),
+    [
+        ("http://testserver/account/?page=2#theme", "/account/%3Fpage%3D2"),
+        ("", "/"),
+        ("https://example.org/account/", "/"),
+        ("javascript:alert(1)", "/"),
+    ],
+)
+def test_a_form_sent_after_the_session_ended_leads_back_to_where_it_stood(
+    ada: User, referer: str, back: str
+) -> None:
+    client = client_of(ada)
+    UserSession.objects.update(last_seen_at=F("last_seen_at") - timedelta(hours=3))
+    answer = client.post("/account/theme/", {"theme": "dark"}, headers={"referer": referer})
+    assert answer.headers["Location"] == f"/login/?next={back}&ended=idle"
+
+
+@pytest.mark.parametrize("way", ["", "https://example.org/", "//example.org"])
+def test_a_login_without_a_way_back_leads_to_the_overview(client: Client, way: str) -> None:
+    make_user("viewer", "ada", password=PASSWORD)
+    answer = client.post("/login/", {"username": "ada", "password": PASSWORD, "next": way})
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/")
+
+
+def test_an_address_that_only_takes_forms_says_so(ada: User) -> None:
+    client = client_of(ada)
+    for address in ("/account/theme/", "/account/sessions/end/"):
+        page = client.get(address)
+        assert (page.status_code, page.headers["Allow"]) == (405, "POST")
+        assert "takes what a form sends" in page.content.decode()
+        assert "<" not in client.get(address, headers={"HX-Request": "true"}).content.decode()
