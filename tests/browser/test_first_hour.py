@@ -35,11 +35,11 @@ def test_from_login_to_search(page: Page, site: Site, tmp_path: Path) -> None:
     page.get_by_label("Username").fill("admin")
     page.get_by_label("Password").fill("not the password")
     page.get_by_role("button", name="Log in").click()
-    expect(page.get_by_text("Please enter the correct username and password")).to_be_visible()
+    expect(page.get_by_text("Please enter a correct username and password")).to_be_visible()
     page.get_by_label("Username").fill("admin")
     page.get_by_label("Password").fill(site.password)
     page.get_by_role("button", name="Log in").click()
-    expect(page.get_by_role("link", name="Ingest")).to_be_visible()
+    expect(page.get_by_role("link", name="Ingest", exact=True)).to_be_visible()
     picture(page, "overview")
 
     page.goto(f"{site.url}/agents/agent/add/")
