@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from django.contrib.auth.models import AnonymousUser, User
 from django.http import HttpRequest
 
 from arcweb.events.models import Event
@@ -16,15 +17,15 @@ MOST_SHOWN = 6
 
 
 def events_card(request: HttpRequest) -> Card:
-    return _timeline(Event.objects.all())
+    return _timeline(Event.objects.all(), request.user)
 
 
 def agent_events_card(request: HttpRequest, agent: UUID) -> Card:
-    return _timeline(Event.objects.filter(agent_id=agent))
+    return _timeline(Event.objects.filter(agent_id=agent), request.user)
 
 
-def _timeline(events: EventQuerySet) -> Card:
-    shown = lines(events.page(MOST_SHOWN).events)
+def _timeline(events: EventQuerySet, reader: User | AnonymousUser) -> Card:
+    shown = lines(events.page(MOST_SHOWN).events, reader)
     return Card(
         "idle",
         "" if shown else "None yet",

@@ -39,10 +39,10 @@ class Day:
     lines: list[Line]
 
 
-def lines(events: Iterable[Event], reader: User | AnonymousUser | None = None) -> list[Line]:
+def lines(events: Iterable[Event], reader: User | AnonymousUser) -> list[Line]:
     """One line an event, in the given order; one query for all details.
 
-    With a reader, only objects that he may see are links.
+    Only objects that the reader may see are links.
     """
     events = list(events)
     details = details_of(events)
@@ -57,7 +57,7 @@ def days(several: Iterable[Line]) -> list[Day]:
     return [Day(day, names.get(day, ""), list(of_day)) for day, of_day in grouped]
 
 
-def _line(event: Event, detail: EventDetail | None, reader: User | AnonymousUser | None) -> Line:
+def _line(event: Event, detail: EventDetail | None, reader: User | AnonymousUser) -> Line:
     name = (detail.label if detail else "") or event.object_id
     linked = not event.kind.endswith(".deleted") and _may_see(reader, event.object_type)
     return Line(
@@ -74,11 +74,9 @@ def _line(event: Event, detail: EventDetail | None, reader: User | AnonymousUser
     )
 
 
-def _may_see(reader: User | AnonymousUser | None, object_type: str) -> bool:
+def _may_see(reader: User | AnonymousUser, object_type: str) -> bool:
     app_label, _, model = object_type.partition(".")
-    return reader is None or any(
-        reader.has_perm(f"{app_label}.{verb}_{model}") for verb in ("view", "change")
-    )
+    return any(reader.has_perm(f"{app_label}.{verb}_{model}") for verb in ("view", "change"))
 
 
 def _actor(event: Event, detail: EventDetail | None) -> str:

@@ -16,6 +16,7 @@ from arcweb.events import Actor, record
 from arcweb.events.admin_views import PAGE_SIZE
 from arcweb.events.models import Event, EventDetail
 from arcweb.events.querysets import Cursor
+from tests.people import client_of
 
 pytestmark = pytest.mark.django_db
 URL = "/events/"
@@ -81,6 +82,16 @@ def test_a_line_is_a_sentence_with_actor_and_link(reader: Client) -> None:
     assert "Ada Lovelace" in page
     assert "somebody not logged in" in page
     assert "<script>alert" not in page
+
+
+def test_only_what_the_reader_may_see_is_a_link() -> None:
+    user, agent = User.objects.create_user("grace"), uuid.uuid4()
+    record("user.changed", obj=user, actor=ADA, agent_id=agent)
+    viewer, boss = client_of("viewer"), client_of("administrator")
+    for path in (URL, "/panels/events/", f"/agents/agent/{agent}/panels/agent-events/"):
+        assert "changed user grace" in viewer.get(path).content.decode()
+        assert f"/auth/user/{user.pk}/" not in viewer.get(path).content.decode()
+        assert f"/auth/user/{user.pk}/" in boss.get(path).content.decode()
 
 
 def test_erased_details_leave_a_readable_line(reader: Client) -> None:
