@@ -127,6 +127,15 @@ class SessionStore(CachedDbStore):
         if before:
             records.move(before, self.session_key)
 
+    def flush(self) -> None:
+        """Also the record ends, so that a copy that Redis gives back later lets nobody in."""
+        from arcweb.accounts import records
+
+        before = self.session_key
+        super().flush()
+        if before:
+            records.close(before, records.End.REPLACED)
+
     def load(self) -> dict[str, Any]:
         """The session's data: one GET when Redis has it, else from the database, kept in Redis anew."""
         cached = self._cache.get(self.cache_key)

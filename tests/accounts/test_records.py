@@ -78,7 +78,7 @@ def test_the_key_changes_at_every_login(client: Client, ada: User) -> None:
     other = make_user("viewer", "bob", password=PASSWORD)
     sign_in(client, "bob")
     assert client.session.session_key not in keys
-    assert UserSession.objects.get(ended_at=None, user=other)
+    assert UserSession.objects.get(ended_at=None).user == other, "the login before has ended too"
     assert logged_in(client)
     for key in keys[1:]:
         stolen = Client()
