@@ -87,7 +87,3 @@ class MemoryQuerySet(models.QuerySet["Memory"]):
         counts = dict.fromkeys(EmbeddingState.values, 0)
         counts.update(self.order_by().values_list("embedding_state").annotate(Count("pk")))
         return counts
-
-    def other_models(self, models_searched: list[str]) -> MemoryQuerySet:
-        """Rows whose vector was made by a model that the search does not compare with."""
-        return self.filter(~Q(embedding_model__in=models_searched), embedding_state__in=["embedded", "stale"])

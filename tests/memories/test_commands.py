@@ -68,6 +68,7 @@ def test_ingest_makes_the_agent_waits_and_counts_and_search_finds(tmp_path: Path
         (["search", "q", "--agent", ""], "no agent named ''"),
         (["search", "q", "-k", "0"], "k is 0"),
         (["search", ""], "Type what"),
+        (["search", "", "--mode", "hybrid"], "Type what"),
         (["search", "q", "--metadata", "[1]"], "must be an object"),
     ],
 )

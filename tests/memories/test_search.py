@@ -9,10 +9,9 @@ import pytest
 from django.db import connection
 
 from agents.models import Agent
-from memories import search as search_module
 from memories.left_out import LeftOut, left_out
 from memories.models import Memory
-from memories.search import Filters, SearchInputError, by_vector, search
+from memories.search import Filters, SearchInputError, by_vector, routes, search
 from tests.memories.conftest import EmbeddingServer
 
 pytestmark = pytest.mark.django_db
@@ -85,7 +84,7 @@ def test_filters_narrow_by_agent_type_and_metadata(agent: Agent) -> None:
 
 def test_the_index_route_never_gives_fewer_than_k(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rare agent among many rows: what an index scan with a filter afterwards gets wrong."""
-    monkeypatch.setattr(search_module, "EXACT_ROWS", 10)
+    monkeypatch.setattr(routes, "EXACT_ROWS", 10)
     crowd = Agent.objects.create(name="crowd", type="assistant")
     query = a_query()
     noise = np.random.default_rng(5).normal(scale=0.3, size=(630, 1536)).astype(np.float32)
@@ -111,7 +110,7 @@ def test_the_index_route_uses_the_index_and_finds_what_exact_search_finds(
 ) -> None:
     vectors = store(agent, 1500)
     query = a_query()
-    monkeypatch.setattr(search_module, "EXACT_ROWS", 100)
+    monkeypatch.setattr(routes, "EXACT_ROWS", 100)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE agents.memories")
     before = index_scans()
@@ -268,7 +267,7 @@ def test_how_it_was_found_is_told_in_words(
 ) -> None:
     store(agent, 1204)
     assert by_vector(a_query(), [MODEL], Filters(), 10).how == "exact, 1,204 rows"
-    monkeypatch.setattr(search_module, "EXACT_ROWS", 1000)
+    monkeypatch.setattr(routes, "EXACT_ROWS", 1000)
     how = by_vector(a_query(), [MODEL], Filters(), 10).how
     assert how == "HNSW index, ef_search 100, over more than 1,000 rows"
     assert "ef_search 400" in by_vector(a_query(), [MODEL], Filters(), 200).how
@@ -323,7 +322,7 @@ def test_a_hybrid_search_takes_any_word_but_leaves_out_what_it_must(
 def test_a_word_that_is_everywhere_is_ranked_among_so_many(
     agent: Agent, embedding_server: EmbeddingServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search_module, "RANKED_ROWS", 5)
+    monkeypatch.setattr(routes, "RANKED_ROWS", 5)
     for number in range(9):
         Memory.objects.create(agent=agent, content=f"lease {number}")
     result = search("lease", embedding_server.provider(), filters=Filters(), k=9, mode="keyword")

@@ -17,6 +17,7 @@ from django.urls import reverse
 from agents.models import Agent
 from memories import admin_views, providers
 from memories.models import Document, Memory
+from memories.search import routes
 from tests.memories.conftest import EmbeddingServer
 
 pytestmark = pytest.mark.django_db
@@ -185,9 +186,9 @@ def test_a_provider_that_is_away_gives_a_keyword_answer_that_says_so(
 
 
 def test_a_search_that_takes_too_long_is_told(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("memories.search.STATEMENT_TIMEOUT", 1)
-    monkeypatch.setattr("memories.search.ROWS", "SELECT pg_sleep(1) AS id, {} FROM agents.memories AS m")
-    monkeypatch.setattr("memories.search.COLUMNS", "1")
+    monkeypatch.setattr(routes, "STATEMENT_TIMEOUT", 1)
+    monkeypatch.setattr(routes, "ROWS", "SELECT pg_sleep(1) AS id, {} FROM agents.memories AS m")
+    monkeypatch.setattr(routes, "COLUMNS", "1")
     Memory.objects.create(content="lease")
     assert "took too long and was stopped" in text(page(reader, q="lease", mode="keyword"))
 

@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from agents.lookup import AgentLookupError, find_agent
 from arcweb.forms import parse_json_object
 from memories.providers import get_provider, load_model_here_if_alone
-from memories.search import Filters, SearchInputError, search
+from memories.search import MODES, Filters, SearchInputError, search
 
 
 class Command(BaseCommand):
@@ -25,7 +25,7 @@ class Command(BaseCommand):
             "--metadata", default="{}", help="only memories whose metadata contains this: '{\"a\": 1}'"
         )
         parser.add_argument("-k", type=int, default=10, help="results at most (default: 10)")
-        parser.add_argument("--mode", choices=["semantic", "keyword"], default="semantic")
+        parser.add_argument("--mode", choices=list(MODES), default="semantic")
         parser.add_argument(
             "--json", action="store_true", help="a list of {id, content, similarity, metadata}"
         )
