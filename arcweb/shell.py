@@ -15,12 +15,15 @@ from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
 from django.views.decorators.http import require_safe
 
-from arcweb.registry import Found, NavItem, finders, navigation
+from arcweb.postgres import TooSlow, limited
+from arcweb.registry import Finder, Found, NavItem, finders, navigation
 
 logger = logging.getLogger(__name__)
 #: Things of each kind that the palette shows.
 MOST_FOUND = 6
 LONGEST_TEXT = 100  # characters typed into the palette
+#: Seconds that one finder may take: the palette asks them all, a few times for every word that is typed.
+FINDER_SECONDS = 0.4
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
 def find(request: HttpRequest) -> HttpResponse:
     """Pages, and what the apps' finders know, for the text in `q`: a fragment for htmx, else a page.
 
-    A finder that fails is left out and logged: the palette must open whatever is broken.
+    A finder that fails or is slow is left out, and named: the palette must open whatever is broken.
     """
     text = " ".join(request.GET.get("q", "").split())[:LONGEST_TEXT]
     words = text.casefold()
@@ -86,18 +89,33 @@ def find(request: HttpRequest) -> HttpResponse:
     findings = [
         Findings("Pages", [page for page in pages if words in f"{page.note} {page.title}".casefold()])
     ]
+    missing = []
     for finder in finders() if text else ():
         if finder.permission and not request.user.has_perm(finder.permission):
             continue
-        try:
-            findings.append(Findings(finder.label, list(finder.find(request.user, text, MOST_FOUND))))
-        except DatabaseError:
-            logger.exception("The palette's finder %s failed", finder.label)
+        found = _found(finder, request.user, text)
+        if found is None:
+            missing.append(finder.label)
+        else:
+            findings.append(Findings(finder.label, found))
     shown = {
         "findings": [several for several in findings if several.found],
+        "missing": missing,
         "text": text,
         "title": "Go to",
     }
     if getattr(request, "htmx", False):
         return render(request, "admin/_found.html", shown)
     return render(request, "admin/find.html", {**site.each_context(request), **shown})
+
+
+def _found(finder: Finder, user: Any, text: str) -> list[Found] | None:
+    """What that finder knows; None when it failed or took too long."""
+    try:
+        with limited(FINDER_SECONDS):
+            return list(finder.find(user, text, MOST_FOUND))
+    except TooSlow as error:
+        logger.warning("The palette went without its finder %s: %s", finder.label, error)
+    except DatabaseError:
+        logger.exception("The palette's finder %s failed", finder.label)
+    return None
