@@ -55,6 +55,7 @@ class AgentAdmin(CountedDeletion, ChangedFieldsOnly, LargeTable, AuditedAdmin):
     form = AgentForm
     add_form_template = "admin/change_form.html"
     change_form_template = "admin/agents/agent.html"
+    watch = "agents"
     list_display = ("name", "type", "memories", "last_activity", "created")
     list_filter = (TypeFilter,)
     search_fields = ("name__istartswith",)

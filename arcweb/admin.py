@@ -21,6 +21,7 @@ from django.utils.html import format_html
 
 from arcweb import keyset
 from arcweb.keyset import Order
+from arcweb.list_verdict import ListVerdict
 from arcweb.registry import dependents_of
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ class Pager:
     note: str  #: a sentence when a search stopped before it had looked everywhere
 
 
-class LargeTable(_ModelAdmin):
+class LargeTable(ListVerdict):
     """A list that costs the same on a large table: keyset pages, counts with a bound.
 
     `ordering` names the field of the order (then the primary key, in the same direction), `sortable_by`

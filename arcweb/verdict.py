@@ -20,7 +20,12 @@ TO_DO: tuple[State, ...] = ("bad", "warn")
 
 def verdict(request: HttpRequest) -> Card:
     """What the watches that this user may know of say, worst first: one query, for the newest samples."""
-    asked = [watch for watch in watches() if not watch.permission or request.user.has_perm(watch.permission)]
+    of = request.GET.get("of")  # one watch alone, for the page of what it watches
+    asked = [
+        watch
+        for watch in watches()
+        if of in (None, watch.name) and (not watch.permission or request.user.has_perm(watch.permission))
+    ]
     sources = sorted({watch.source for watch in asked if watch.source})
     readings = newest(sources)
     fresh = {source: reading for source, reading in readings.items() if not reading.stale}

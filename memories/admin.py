@@ -120,6 +120,7 @@ def agent_link(agent: Agent | None) -> str:
 class DocumentAdmin(CountedDeletion, ChangedFieldsOnly, LargeTable, AuditedAdmin):
     form = DocumentForm
     change_form_template = "admin/memories/document.html"
+    watch = "memories"
     list_display = ("name", "of_agent", "size", "chunks", "stored")
     list_select_related = ("agent",)
     list_filter = (AgentFilter,)
@@ -209,6 +210,7 @@ class MemoryAdmin(CountedDeletion, ChangedFieldsOnly, LargeTable, AuditedAdmin):
     form = MemoryForm
     add_form_template = "admin/change_form.html"
     change_form_template = "admin/memories/memory.html"
+    watch = "memories"
     list_display = ("preview", "of_agent", "state", "of_document", "stored")
     list_display_links = ("preview",)
     list_select_related = ("agent", "document")

@@ -60,4 +60,5 @@ PANEL = Panel(
     newest,
     order=40,
     refresh=15,
+    wide=True,
 )

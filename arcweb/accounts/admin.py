@@ -20,6 +20,7 @@ from arcweb.accounts.roles import ROLES, role_of
 from arcweb.accounts.user_forms import AddUserForm, ChangeUserForm
 from arcweb.admin import CountedDeletion
 from arcweb.events.admin import AuditedAdmin
+from arcweb.list_verdict import ListVerdict
 from arcweb.registry import Dependents, NavItem, Page, register_dependents, register_nav, register_page
 
 # Importing Django's module above has registered its own.
@@ -89,9 +90,10 @@ class TickedPermissions(_ModelAdmin):
 
 
 @admin.register(User)
-class UserAdmin(TickedPermissions, CountedDeletion, AuditedAdmin, DjangoUserAdmin):
+class UserAdmin(ListVerdict, TickedPermissions, CountedDeletion, AuditedAdmin, DjangoUserAdmin):
     """People: a name, a role and whether they may log in. Superusers are changed by superusers alone."""
 
+    lead = "Who may log in, and as what. A deactivated user is refused at the next request."
     add_form = AddUserForm
     form = ChangeUserForm
     list_display = ("username", "role", "first_name", "last_name", "email", "standing", "last_login")
@@ -172,8 +174,10 @@ def _may_touch(request: HttpRequest, user: User | None) -> bool:
 
 
 @admin.register(Group)
-class GroupAdmin(TickedPermissions, AuditedAdmin, DjangoGroupAdmin):
+class GroupAdmin(ListVerdict, TickedPermissions, AuditedAdmin, DjangoGroupAdmin):
     """Groups of single permissions. Those of the roles are kept by every migration: nobody changes them."""
+
+    lead = "The three roles are kept by ARC Web. Groups of your own give single permissions beside a role."
 
     def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
         return super().has_change_permission(request, obj) and not (obj and obj.name in ROLES)

@@ -36,6 +36,7 @@ class KindFilter(admin.SimpleListFilter):
 
 @admin.register(Job)
 class JobAdmin(LargeTable):
+    watch = "jobs"
     list_display = (
         "name",
         "standing",
