@@ -154,11 +154,14 @@ class Order:
         """`size` rows with their keys: those after a key, before a key, or the first ones.
 
         One query, and another for the rows with NULL where the field may be NULL, whether there are any
-        or not: a page costs the same number of queries however many rows there are.
+        or not: a page costs the same number of queries however many rows there are. What nothing precedes
+        (any more) is the first page.
         """
         backwards = before is not None
         parts = self._parts(rows, before if backwards else after, backwards=backwards)
         found = [row for part in parts for row in part[: size + 1]][: size + 1]
+        if backwards and not found:
+            return self.page(rows, size)
         page = self._page([Key(getattr(row, self.field), row.pk) for row in found], size, after, before)
         by_key = {row.pk: row for row in found}
         return replace(page, rows=[by_key[key.pk] for key in page.keys])
@@ -172,6 +175,8 @@ class Order:
         ordered = valued + (bare[::-1] if self.descending else bare)
         if before is not None:
             found = [key for key in ordered if self._precedes(key, before)][::-1]
+            if not found:
+                return self.page_of_known(known, size)
         else:
             found = [key for key in ordered if after is None or self._precedes(after, key)]
         return self._page(found[: size + 1], size, after, before)
@@ -214,18 +219,21 @@ class Order:
             if len(found) > size:
                 break
             if walked and walked[-1][3] == read:
-                end = "previous" if backwards else "next"
-                return replace(
-                    self._page(found, size, after, before), read=read, **{end: Key(*walked[-1][:2])}
-                )
+                stop = Key(*walked[-1][:2])
+                page = self._page(found, size, after, before)
+                if not backwards:
+                    return replace(page, read=read, next=stop)
+                # After `before` itself the row that stands there would be passed over.
+                return replace(page, read=read, previous=stop, next=page.next or stop)
+        if backwards and not found:
+            return self.walk(rows, hit, size, read=read)
         return self._page(found, size, after, before)
 
     def _page(self, found: list[Key], size: int, after: Key | None, before: Key | None) -> KeyPage:
         more, keys = len(found) > size, found[:size]
         if before is not None:
             keys.reverse()
-            # Past the first row: the way back is the place we came from.
-            return KeyPage(keys, previous=keys[0] if more else None, next=keys[-1] if keys else before)
+            return KeyPage(keys, previous=keys[0] if more else None, next=keys[-1] if keys else None)
         previous = (keys[0] if keys else after) if after is not None else None
         return KeyPage(keys, previous=previous, next=keys[-1] if more else None)
 

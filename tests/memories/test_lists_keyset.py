@@ -70,7 +70,7 @@ def test_pages_hold_every_row_once_and_lead_back(rows: int, descending: bool) ->
         assert all(len(page) == 4 for page in seen[:-1])
 
 
-@pytest.mark.parametrize("rows", [0, 23])
+@pytest.mark.parametrize("rows", [5, 23])
 def test_a_page_costs_the_same_number_of_queries(rows: int) -> None:
     fill(rows)
     start = Key(START, Memory().pk)
@@ -92,15 +92,22 @@ def test_the_row_at_the_edge_may_be_deleted_meanwhile() -> None:
     assert [key.pk for key in order.page(Memory.objects.all(), 100, after=first.next).keys] == rest
 
 
-def test_past_either_end_a_page_is_empty_and_leads_back() -> None:
+def test_past_the_end_a_page_is_empty_and_leads_back_and_before_the_first_is_the_first() -> None:
     fill(6)
     order = Order(Memory, "created_at")
     last = order.page(Memory.objects.all(), 50).keys[-1]
     beyond = order.page(Memory.objects.all(), 4, after=last)
     assert (beyond.keys, beyond.previous, beyond.next) == ([], last, None)
-    first = order.page(Memory.objects.all(), 4).keys[0]
-    before = order.page(Memory.objects.all(), 4, before=first)
-    assert (before.keys, before.previous, before.next) == ([], None, first)
+    everything = Memory.objects.all()
+    first = order.page(everything, 4).keys[0]
+    known = [Key(*row) for row in everything.values_list("created_at", "pk")]
+    for before in (
+        order.page(everything, 4, before=first),
+        order.page_of_known(known, 4, before=first),
+        order.walk(everything, Q(content__startswith="memory"), 4, before=first),
+    ):
+        assert [key.pk for key in before.keys] == expected(order)[:4]
+        assert (before.previous, before.next) == (None, before.keys[-1])
 
 
 @pytest.mark.parametrize(
@@ -134,6 +141,17 @@ def test_a_walk_stops_at_its_bound_and_goes_on_from_there() -> None:
     contents = dict(Memory.objects.values_list("pk", "content"))
     assert [contents[pk] for pk in found] == ["memory 39", "memory 1"]
     assert turns > 4
+
+
+def test_a_walk_back_that_found_nothing_leads_on_to_the_row_it_came_from() -> None:
+    fill(40)
+    order = Order(Memory, "created_at")
+    keys = order.page(Memory.objects.all(), 40).keys
+    rare = Q(pk__in=[keys[1].pk, keys[30].pk])
+    back = order.walk(Memory.objects.all(), rare, 4, before=keys[30], read=7)
+    assert (back.keys, back.previous, back.read) == ([], keys[23], 7)
+    on = order.walk(Memory.objects.all(), rare, 4, after=back.next, read=7)
+    assert [key.pk for key in on.keys] == [keys[30].pk]
 
 
 def test_counts_say_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
