@@ -14,10 +14,10 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 
 from arcweb.accounts import admin_views
-from arcweb.accounts.guards import why_not_delete
+from arcweb.accounts.guards import stronger, why_not_delete
 from arcweb.accounts.models import UserSession
 from arcweb.accounts.roles import ROLES, role_of
-from arcweb.accounts.user_forms import AddUserForm, ChangeUserForm
+from arcweb.accounts.user_forms import AddUserForm, ChangeUserForm, GroupForm, PasswordForm
 from arcweb.admin import CountedDeletion
 from arcweb.events.admin import AuditedAdmin
 from arcweb.list_verdict import ListVerdict
@@ -91,11 +91,12 @@ class TickedPermissions(_ModelAdmin):
 
 @admin.register(User)
 class UserAdmin(ListVerdict, TickedPermissions, CountedDeletion, AuditedAdmin, DjangoUserAdmin):
-    """People: a name, a role and whether they may log in. Superusers are changed by superusers alone."""
+    """People: a name, a role and whether they may log in. Nobody changes somebody who may do more."""
 
     lead = "Who may log in, and as what. A deactivated user is refused at the next request."
     add_form = AddUserForm
     form = ChangeUserForm
+    change_password_form = PasswordForm
     list_display = ("username", "role", "first_name", "last_name", "email", "standing", "last_login")
     list_filter = ("is_active", RoleFilter)
     list_per_page = 50
@@ -139,8 +140,7 @@ class UserAdmin(ListVerdict, TickedPermissions, CountedDeletion, AuditedAdmin, D
     def get_form(
         self, request: HttpRequest, obj: User | None = None, change: bool = False, **kwargs: Any
     ) -> Any:
-        form = super().get_form(request, obj, change=change, **kwargs)
-        return type(form.__name__, (form,), {"acting": request.user})
+        return _acting(super().get_form(request, obj, change=change, **kwargs), request)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
@@ -170,7 +170,18 @@ class UserAdmin(ListVerdict, TickedPermissions, CountedDeletion, AuditedAdmin, D
 
 
 def _may_touch(request: HttpRequest, user: User | None) -> bool:
-    return user is None or bool(request.user.is_superuser) or not user.is_superuser
+    """Asked several times for a page; the answer is kept with the user."""
+    if user is None:
+        return True
+    held = cast("Any", user)
+    if not hasattr(held, "arc_touched"):
+        held.arc_touched = not stronger([user], cast("User", request.user))
+    return bool(held.arc_touched)
+
+
+def _acting(form: Any, request: HttpRequest) -> Any:
+    """That class of forms, which knows who sends it."""
+    return type(form.__name__, (form,), {"acting": request.user})
 
 
 @admin.register(Group)
@@ -178,6 +189,12 @@ class GroupAdmin(ListVerdict, TickedPermissions, AuditedAdmin, DjangoGroupAdmin)
     """Groups of single permissions. Those of the roles are kept by every migration: nobody changes them."""
 
     lead = "The three roles are kept by ARC Web. Groups of your own give single permissions beside a role."
+    form = GroupForm
+
+    def get_form(
+        self, request: HttpRequest, obj: Group | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        return _acting(super().get_form(request, obj, change=change, **kwargs), request)
 
     def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
         return super().has_change_permission(request, obj) and not (obj and obj.name in ROLES)

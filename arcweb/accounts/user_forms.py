@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.forms import AdminPasswordChangeForm, AdminUserCreationForm, UserChangeForm
+from django.contrib.auth.models import Group, Permission, User
 from django.core.exceptions import ValidationError
 
-from arcweb.accounts.guards import last_superuser
+from arcweb.accounts.guards import lacking, last_superuser
 from arcweb.accounts.roles import ROLES, WORDS, role_of
 
 if TYPE_CHECKING:
     _ModelForm = forms.ModelForm[User]
+    _GroupModelForm = forms.ModelForm[Group]
 else:
-    _ModelForm = forms.ModelForm
+    _ModelForm = _GroupModelForm = forms.ModelForm
 
 CHOICES = [("", "none: may log in, and sees nothing"), *((role, f"{role}: {WORDS[role]}") for role in ROLES)]
 
@@ -25,6 +26,13 @@ class RoleMixin(_ModelForm):
 
     acting: User
     role = forms.ChoiceField(choices=CHOICES, required=False, widget=forms.RadioSelect)
+
+    def clean_role(self) -> str:
+        role: str = self.cleaned_data["role"]
+        given = Group.objects.filter(name=role, permissions__in=lacking(self.acting))
+        if "role" in self.changed_data and given.exists():
+            raise ValidationError("This role may do more than you: somebody who has it must give it.")
+        return role
 
     def save_role(self) -> None:
         """Put the saved user into the group of the chosen role and out of the others'."""
@@ -37,6 +45,35 @@ class RoleMixin(_ModelForm):
 
 class AddUserForm(RoleMixin, AdminUserCreationForm):
     field_order = ("username", "role")
+
+
+class PasswordForm(AdminPasswordChangeForm):
+    """A new password, without Django's choice of none: nobody logs in otherwise, and the last superuser must.
+
+    Who shall not log in is deactivated.
+    """
+
+    def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
+        super().__init__(user, *args, **kwargs)
+        self.fields.pop("usable_password", None)
+        for name in ("password1", "password2"):
+            self.fields[name].required = True
+
+
+class GroupForm(_GroupModelForm):
+    """A group, to which only permissions can be added that `acting`, set by the admin, has."""
+
+    acting: User
+
+    def clean_permissions(self) -> list[Permission]:
+        chosen: list[Permission] = list(self.cleaned_data["permissions"])
+        held = set(self.instance.permissions.all()) if self.instance.pk else set()
+        beyond = lacking(self.acting).filter(pk__in=[one.pk for one in chosen if one not in held])
+        if names := list(beyond.values_list("name", flat=True)[:3]):
+            raise ValidationError(
+                f"You do not have these permissions, so you cannot give them: {', '.join(names)}."
+            )
+        return chosen
 
 
 class ChangeUserForm(RoleMixin, UserChangeForm):

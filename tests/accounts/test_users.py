@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -106,6 +106,49 @@ def test_an_administrator_makes_no_superuser_and_touches_none(boss: Client) -> N
     root.refresh_from_db()
     assert root.is_active
     assert root.is_superuser
+
+
+def test_nobody_gets_more_than_he_has_by_changing_people() -> None:
+    helper = make_user("viewer", "helper")
+    verbs = ("view_user", "add_user", "change_user", "delete_user", "view_group", "add_group", "change_group")
+    helper.user_permissions.add(*Permission.objects.filter(codename__in=verbs))
+    client, boss, ada = client_of(helper), make_user("administrator", "boss"), make_user("", "ada")
+    passwords = {"usable_password": "true", "password1": NEW, "password2": NEW, "set-password": "1"}
+    User.objects.filter(pk=boss.pk).update(is_active=False)
+    assert client.post(f"/auth/user/{boss.pk}/password/", passwords).status_code == 403
+    assert save(client, boss, is_active="on").status_code == 403
+    assert client.post(f"/auth/user/{boss.pk}/delete/", {"post": "yes", "typed": "boss"}).status_code == 403
+    chosen = {"action": "delete_selected", "_selected_action": [ada.pk, boss.pk], "post": "yes", "typed": "2"}
+    assert "may do more than you" in client.post("/auth/user/", chosen).content.decode()
+    assert User.objects.filter(pk__in=[ada.pk, boss.pk]).count() == 2
+    assert "may do more than you" in errors(save(client, ada, role="administrator"))
+    new = {"username": "eve", "role": "operator", **passwords}
+    assert "may do more than you" in errors(client.post("/auth/user/add/", new))
+    assert save(client, ada, role="viewer").status_code == 302
+    assert role_of(ada) == "viewer"
+    assert client.post(f"/auth/user/{ada.pk}/password/", passwords).status_code == 302
+
+    wanted, own = (Permission.objects.get(codename=name).pk for name in ("export_personal", "view_agent"))
+    form = client.post("/auth/group/add/", {"name": "mine", "permissions": [own, wanted]})
+    assert "cannot give them: Can export the names" in errors(form)
+    assert client.post("/auth/group/add/", {"name": "mine", "permissions": [own]}).status_code == 302
+    group = Group.objects.get(name="mine")
+    group.permissions.add(wanted)
+    kept = {"name": "ours", "permissions": [own, wanted]}
+    assert client.post(f"/auth/group/{group.pk}/change/", kept).status_code == 302
+
+
+def test_a_password_is_changed_and_never_taken_away(root: Client) -> None:
+    top = User.objects.get(username="root")
+    top.set_password(PASSWORD)
+    top.save()
+    root = client_of(top)
+    address = f"/auth/user/{top.pk}/password/"
+    assert 'name="usable_password"' not in root.get(address).content.decode()
+    for empty in ({"usable_password": "false", "unset-password": "1"}, {"set-password": "1"}):
+        assert root.post(address, {**empty, "password1": "", "password2": ""}).status_code == 200
+    top.refresh_from_db()
+    assert top.check_password(PASSWORD)
 
 
 def test_nobody_locks_out_himself(boss: Client, root: Client) -> None:
