@@ -24,6 +24,7 @@ def choose_agent(page: Page, name: str) -> None:
     """By keyboard, as the autocomplete field wants it."""
     page.locator(".select2-selection").first.focus()
     page.keyboard.press("Enter")
+    expect(page.locator(".select2-search__field")).to_be_focused()
     page.keyboard.type(name)
     expect(page.locator(".select2-results__option")).to_have_text([name])
     page.keyboard.press("Enter")
