@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from functools import partial
 from typing import Any
+
+from redis.exceptions import ResponseError
 
 from arcweb.samples.registry import Sampler, register_sampler
 from cache_admin import connections
 from cache_admin.connections import ROLES, SERVERS, Role
+from cache_admin.server.purposes import survey
 
-#: Our name → that of INFO. The first four are levels, the others counters.
+#: Keys looked at for each sample, and seconds given to that.
+SURVEYED, SURVEY_SECONDS = 500, 0.1
+#: Our name → that of INFO. The first six are levels, the others counters.
 FIGURES = {
     "used_bytes": "used_memory",
     "max_bytes": "maxmemory",
     "clients": "connected_clients",
     "uptime": "uptime_in_seconds",
+    "blocked": "blocked_clients",
+    "fragmentation": "mem_fragmentation_ratio",
     "commands": "total_commands_processed",
     "hits": "keyspace_hits",
     "misses": "keyspace_misses",
@@ -43,9 +52,22 @@ def figures(info: dict[str, Any]) -> dict[str, float]:
 
 
 def take(role: Role) -> dict[str, float]:
-    """Raises redis.exceptions.RedisError; within ARC_REDIS_TIMEOUT for each answer."""
+    """Raises redis.exceptions.RedisError; within ARC_REDIS_TIMEOUT for each answer.
+
+    Beyond `figures`, latency_ms: of a PING from here; unsafe: keys among SURVEYED whose eviction breaks
+    something.
+    """
     with connections.client(role) as client:
-        return figures(client.info())
+        client.ping()  # connects
+        began = time.perf_counter()
+        client.ping()
+        latency = time.perf_counter() - began
+        taken = figures(client.info())
+        taken["latency_ms"] = 1000 * latency
+        with suppress(ResponseError):  # a user whose ACL lets it read INFO alone
+            found = survey(client, most=SURVEYED, seconds=SURVEY_SECONDS)
+            taken["unsafe"] = found.precious
+        return taken
 
 
 for _role in ROLES:

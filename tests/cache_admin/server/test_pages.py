@@ -1,0 +1,183 @@
+"""The pages of the servers: who sees them, what they say, and what they never do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from arcweb.events.models import Event
+from arcweb.jobs.ledger import run
+from arcweb.jobs.models import Job
+from cache_admin import connections
+from cache_admin.server.capabilities import forget
+from tests.people import client_of
+
+pytestmark = pytest.mark.django_db
+PAGES = ["/redis/", "/redis/eviction/", "/redis/config/"]
+ACTIONS = [
+    "/redis/save/?command=BGSAVE",
+    "/redis/flush/?role=cache",
+    "/redis/config/change/?name=maxmemory",
+    "/redis/config/rewrite/",
+]
+
+
+@pytest.fixture(autouse=True)
+def afresh() -> Iterator[None]:
+    forget()
+    yield
+    forget()
+
+
+@pytest.fixture
+def admin() -> Client:
+    return client_of("administrator")
+
+
+def body(response: Any, status: int = 200) -> str:
+    assert response.status_code == status, response.content.decode()[-2000:]
+    return str(response.content.decode())
+
+
+@pytest.mark.parametrize("role", ["cache", "state"])
+@pytest.mark.parametrize("path", PAGES)
+def test_a_viewer_sees_and_is_offered_nothing_to_change(path: str, role: str) -> None:
+    text = body(client_of("viewer").get(path, {"role": role}))
+    assert 'class="verdict' in text
+    assert "Change…" not in text
+    assert "BGSAVE…" not in text
+    assert "FLUSHDB…" not in text
+
+
+@pytest.mark.parametrize("path", [*PAGES, *ACTIONS])
+def test_without_permission_there_is_no_page(path: str) -> None:
+    assert client_of("").get(path).status_code == 403
+    assert Client().get(path).status_code == 302
+
+
+@pytest.mark.parametrize("path", ACTIONS)
+def test_a_viewer_can_start_nothing(path: str) -> None:
+    assert client_of("viewer").post(path, {"typed": "db0"}).status_code == 403
+
+
+def test_the_overview_names_the_source_of_its_figures(admin: Client) -> None:
+    text = body(admin.get("/redis/?role=state&period=fortnight"))
+    for field in (
+        "used_memory",
+        "keyspace_hits",
+        "evicted_keys",
+        "aof_current_size",
+        "valkey_version",
+        "instantaneous_ops_per_sec",
+    ):
+        assert f"{field}" in text
+    assert "Valkey 9." in text
+    assert "7.2.4" not in text
+    assert "BGREWRITEAOF…" in text
+    assert "FLUSHDB" not in text
+
+
+def test_an_unknown_period_or_command_is_told(admin: Client) -> None:
+    assert admin.get("/redis/?period=year").status_code == 400
+    assert admin.get("/redis/save/?command=SHUTDOWN").status_code == 400
+    assert admin.get("/redis/config/change/?name=requirepass").status_code == 404
+    assert admin.post("/redis/config/change/?name=timeout", {"step": "x"}).status_code == 400
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("role", "command"), [("cache", "BGSAVE"), ("state", "BGREWRITEAOF"), ("cache", "SAVE")]
+)
+def test_a_save_is_followed_to_its_end(admin: Client, role: str, command: str) -> None:
+    address = f"/redis/save/?role={role}&command={command}"
+    if command == "SAVE":
+        assert "Type cache" in body(admin.post(address, {"typed": "yes"}))
+        assert not Job.objects.exists()
+    assert admin.post(address, {"typed": role}).status_code == 302
+    job = Job.objects.get()
+    assert list(Event.objects.values_list("kind", flat=True).filter(kind__startswith="redis")) == [
+        "redis.save_started"
+    ]
+    run(job.pk)
+    job.refresh_from_db()
+    assert (job.state, job.last_error) == (Job.State.SUCCEEDED, "")
+    assert Event.objects.filter(kind="redis.saved", object_id=role).count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_snapshot_that_fails_is_a_failed_job_and_an_event(
+    admin: Client, throwaway_stack: Any, settings: Any
+) -> None:
+    stack = throwaway_stack()
+    settings.REDIS_URL = stack.layout.redis_url("cache")
+    admin.post("/redis/save/?role=cache&command=BGSAVE")
+    job = Job.objects.get()
+    with connections.client("cache") as client:
+        client.set("key", "value")
+        # A folder stands where the snapshot would be put: OK is answered, and the child fails.
+        folder = client.config_get("dir")["dir"]
+        name = client.config_get("dbfilename")["dbfilename"]
+    from pathlib import Path
+
+    (Path(folder) / name).unlink(missing_ok=True)
+    (Path(folder) / name / "in-the-way").mkdir(parents=True)
+    run(job.pk)
+    job.refresh_from_db()
+    assert job.state == Job.State.FAILED
+    assert "BGSAVE failed on the server" in job.last_error
+    assert Event.objects.filter(kind="redis.save_failed").count() == 1
+    assert "could not write to its disk" in body(admin.get("/redis/?role=cache"))
+
+
+def test_the_cache_is_emptied_after_its_name_was_typed_and_nobody_is_logged_out(admin: Client) -> None:
+    with connections.client("cache") as client, connections.client("state") as state:
+        number = client.get_connection_kwargs()["db"]
+        client.set("arcweb:1:page", "x")
+        state.set("arcweb:test:kept", "1")
+        assert "To confirm, type" in body(admin.get("/redis/flush/?role=cache"))
+        assert "Nothing was deleted" in body(admin.post("/redis/flush/?role=cache", {"typed": "cache"}))
+        assert client.exists("arcweb:1:page")
+        assert not Event.objects.filter(kind="redis.flushed").exists()
+        assert admin.post("/redis/flush/?role=cache", {"typed": f"db{number}"}).status_code == 302
+        assert not client.exists("arcweb:1:page")
+        assert state.get("arcweb:test:kept") == b"1"
+        state.delete("arcweb:test:kept")
+    event = Event.objects.get(kind="redis.flushed")
+    assert event.data["keys"] >= 1
+    assert body(admin.get("/redis/"))  # still logged in
+
+
+def test_the_state_role_is_never_emptied(admin: Client, settings: Any) -> None:
+    with connections.client("state") as state:
+        state.set("arcweb:test:kept", "1")
+        assert admin.post("/redis/flush/?role=state", {"typed": "db0"}).status_code == 404
+        settings.REDIS_URL = settings.REDIS_STATE_URL
+        text = body(admin.get("/redis/flush/?role=cache"))
+        assert "The state role lives in the same database" in text
+        number = state.get_connection_kwargs()["db"]
+        assert admin.post("/redis/flush/?role=cache", {"typed": f"db{number}"}).status_code == 409
+        assert state.get("arcweb:test:kept") == b"1"
+        state.delete("arcweb:test:kept")
+
+
+def test_a_page_costs_the_same_queries_at_any_number_of_keys(
+    admin: Client, django_assert_max_num_queries: Any
+) -> None:
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    with connections.client("cache") as client:
+        counts = []
+        for keys in (10, 1000):
+            client.mset({f"arcweb:test:many:{n}": n for n in range(keys)})
+            with CaptureQueriesContext(
+                connection,
+            ) as found:
+                for path in PAGES:
+                    body(admin.get(path))
+            counts.append(len(found))
+        client.unlink(*(f"arcweb:test:many:{n}" for n in range(1000)))
+    assert counts[0] == counts[1]
