@@ -9,7 +9,7 @@ JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint bench up-stack health-postgres health-redis shell-postgres shell-redis \
-	migrate-postgres generate-secrets bootstrap bootstrap-test
+	migrate-postgres redis-bigkeys generate-secrets bootstrap bootstrap-test
 
 help: ## this list
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -54,6 +54,9 @@ shell-redis: bootstrap ## redis-cli, or the project's own console (ARGS="--role 
 
 migrate-postgres: bootstrap ## bring the configured database to this version's schema
 	@$(VENV) manage.py migrate --noinput
+
+redis-bigkeys: bootstrap ## which keys take Redis' memory (ARGS="--role cache")
+	@$(VENV) manage.py redis_bigkeys $(ARGS)
 
 generate-secrets: bootstrap ## print new secrets as lines for .env
 	@$(VENV) -I arcweb/management/commands/generate_secrets.py

@@ -1,3 +1,4 @@
 """The pages of the Redis rooms: each area registers its own."""
 
+from cache_admin.keys import pages as keys_pages  # noqa: F401
 from cache_admin.server import pages as server_pages  # noqa: F401

@@ -1,0 +1,176 @@
+"""Which keys, types and prefixes take the memory: what `redis-cli --bigkeys` and `--memkeys` tell."""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, cast
+
+from redis import Redis
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
+
+from cache_admin import masking
+from cache_admin.keys import names
+from cache_admin.keys.mass import Progress, Wait
+from cache_admin.keys.scan import COUNT, SAMPLES, Filters, batches, words
+from cache_admin.keys.values import LENGTHS
+
+#: Keys and prefixes that a survey names; prefixes that it keeps apart while it counts.
+TOP, TOP_OF_TYPE, PREFIXES = 40, 5, 10_000
+OTHERS = "(other prefixes)"
+NO_PREFIX = "(no prefix)"
+#: Pause after each chunk, as a share of the time it took.
+PAUSE = 0.5
+
+
+@dataclass
+class Sum:
+    """keys: how many; bytes: of memory, estimated for large collections by SAMPLES elements."""
+
+    keys: int = 0
+    bytes: int = 0
+
+    def add(self, size: int) -> None:
+        self.keys += 1
+        self.bytes += size
+
+
+@dataclass(frozen=True)
+class BigKey:
+    """code: of its address, "" for a session's key. length: of elements, None: unknown."""
+
+    name: str
+    code: str
+    kind: str
+    bytes: int
+    length: int | None = None
+
+
+@dataclass
+class Survey:
+    keys: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    types: dict[str, Sum] = field(default_factory=dict)
+    prefixes: dict[str, Sum] = field(default_factory=dict)
+    top: list[BigKey] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def survey(client: Redis, progress: Progress, wait: Wait) -> Survey:
+    """Look at every key of the database once. Raises redis.exceptions.RedisError.
+
+    Keys that SCAN brings twice are counted twice; it does so only while the server resizes its table.
+    """
+    started = time.monotonic()
+    types: defaultdict[str, Sum] = defaultdict(Sum)
+    prefixes: defaultdict[bytes, Sum] = defaultdict(Sum)
+    heaps: defaultdict[str, list[tuple[int, bytes]]] = defaultdict(list)
+    looked_at = total = 0
+    for _, found in batches(client, Filters()):
+        chunk = time.monotonic()
+        for key, kind, size in measure(client, found):
+            types[kind].add(size)
+            prefix = names.branch(key) or b""
+            prefixes[prefix if prefix in prefixes or len(prefixes) < PREFIXES else OTHERS.encode()].add(size)
+            heap = heaps[kind]
+            if len(heap) < TOP:
+                heapq.heappush(heap, (size, key))
+            elif size > heap[0][0]:
+                heapq.heapreplace(heap, (size, key))
+        looked_at += COUNT
+        if looked_at % (COUNT * 50) == 0 or not total:
+            total = int(client.dbsize())
+        progress(min(looked_at, total), total, "")
+        wait((time.monotonic() - chunk) * PAUSE)
+    progress(total, total, "")
+    common = sorted(prefixes.items(), key=lambda item: -item[1].bytes)[:TOP]
+    return Survey(
+        sum(one.keys for one in types.values()),
+        sum(one.bytes for one in types.values()),
+        time.monotonic() - started,
+        dict(sorted(types.items(), key=lambda item: -item[1].bytes)),
+        {names.shown(prefix) or NO_PREFIX: one for prefix, one in common},
+        _top(client, heaps),
+    )
+
+
+def measure(client: Redis, keys: list[bytes]) -> Iterable[tuple[bytes, str, int]]:
+    """Key, type and bytes of each that is still there; with one round trip."""
+    if not keys:
+        return
+    commands = [("TYPE", key) for key in keys]
+    sizes = [("MEMORY", "USAGE", key, "SAMPLES", str(SAMPLES)) for key in keys]
+    # redis-py's pipeline costs three times as much, which counts with a million keys.
+    connection = client.connection_pool.get_connection()
+    try:
+        connection.send_packed_command(connection.pack_commands([*commands, *sizes]))
+        kinds = [_answer(connection) for _ in keys]
+        taken = [_answer(connection) for _ in keys]
+    except BaseException:
+        connection.disconnect()  # answers may be left in it
+        raise
+    finally:
+        client.connection_pool.release(connection)
+    for answer in (*kinds, *taken):
+        if isinstance(answer, NoPermissionError):
+            raise answer
+    for key, kind, size in zip(keys, kinds, taken, strict=True):
+        if isinstance(size, int) and not isinstance(kind, RedisError):
+            yield key, words(kind), size
+
+
+def _answer(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except ResponseError as error:
+        return error
+
+
+def _top(client: Redis, heaps: Mapping[str, list[tuple[int, bytes]]]) -> list[BigKey]:
+    """The largest of all, and some of each type, with how many elements they hold."""
+    every = sorted(
+        ((size, key, kind) for kind, heap in heaps.items() for size, key in heap), key=lambda one: -one[0]
+    )
+    per_type: defaultdict[str, int] = defaultdict(int)
+    chosen = []
+    for rank, (size, key, kind) in enumerate(every):
+        per_type[kind] += 1
+        if rank < TOP or per_type[kind] <= TOP_OF_TYPE:
+            chosen.append((size, key, kind))
+    lengths = []
+    with client.pipeline(transaction=False) as pipe:
+        for _, key, kind in chosen:
+            pipe.execute_command(LENGTHS[kind][0] if kind in LENGTHS else "EXISTS", key)
+        lengths = pipe.execute(raise_on_error=False)
+    return [
+        BigKey(
+            names.shown(key),
+            "" if masking.is_session(key) else names.code_of(key),
+            kind,
+            size,
+            length if isinstance(length, int) and kind in LENGTHS else None,
+        )
+        for (size, key, kind), length in zip(chosen, lengths, strict=True)
+    ]
+
+
+def grown(now: Mapping[str, Any], before: Mapping[str, Any] | None) -> dict[str, int]:
+    """By how many bytes each prefix of a survey (as JSON) grew since that one; new ones by all they have.
+
+    Empty without an earlier one. A prefix that the earlier one did not name is left out if it named its most.
+    """
+    if not before:
+        return {}
+    earlier = cast("dict[str, dict[str, int]]", before.get("prefixes", {}))
+    named_all = len(earlier) < TOP
+    changes = {}
+    for prefix, one in now.get("prefixes", {}).items():
+        if prefix in earlier or named_all:
+            changes[prefix] = one["bytes"] - earlier.get(prefix, {}).get("bytes", 0)
+    return changes
