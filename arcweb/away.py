@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseServerError, JsonResponse
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -20,15 +20,18 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from arcweb import servers
+from arcweb.accounts.context import theme
 from arcweb.postgres import ServerSilent, TooSlow
 
 logger = logging.getLogger(__name__)
 RETRY_AFTER = 5  # seconds
-Trouble = Literal["away", "lost", "full", "slow"]
+Trouble = Literal["away", "lost", "full", "slow", "unwritable"]
 #: SQLSTATEs and their classes (PostgreSQL's manual, appendix A) that mean a lost connection; none at all
 #: means that libpq lost it, or never had it.
 LOST = ("08", "57P", "25P03", "25P04")
 FULL, SLOW = ("53300",), ("57014", "55P03")
+#: The disk is full; everything is read-only, as on a standby.
+UNWRITABLE = ("53100", "25006")
 
 
 class AwayMiddleware:
@@ -66,7 +69,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     found = trouble(exception) if exception is not None else None
     if found is not None and exception is not None:
         return _told(request, found, exception)
-    return HttpResponseServerError(render_to_string("500.html", {"theme": _theme(request)}))
+    return HttpResponseServerError(render_to_string("500.html", theme(request)))
 
 
 def trouble(exception: BaseException) -> Trouble | None:
@@ -75,11 +78,15 @@ def trouble(exception: BaseException) -> Trouble | None:
         return "slow"
     if isinstance(exception, InterfaceError):
         return "lost" if "connection" in str(exception) else None
-    if not isinstance(exception, OperationalError):
+    if not isinstance(exception, DatabaseError):
         return None
     if isinstance(exception.__cause__, ServerSilent):
         return "lost"
     code = getattr(exception.__cause__, "sqlstate", None) or ""
+    if code in UNWRITABLE:
+        return "unwritable"
+    if not isinstance(exception, OperationalError):
+        return None
     message = str(exception)
     if code in FULL or "too many" in message or "remaining connection slots" in message:
         return "full"
@@ -106,6 +113,7 @@ def explain(
         "lost": "The connection to PostgreSQL was lost",
         "full": "PostgreSQL has no connection left",
         "slow": "This took too long",
+        "unwritable": "PostgreSQL takes no changes",
     }[found]
     sentence = {
         "away": f"{postgres.reason[:1].upper()}{postgres.reason[1:]}.",
@@ -113,6 +121,8 @@ def explain(
         "full": "As many are open as it allows; some are given back within seconds.",
         "slow": f"The database needed longer than {seconds:g} s and was stopped. Ask for less, or try again: "
         "another change may have been in the way.",
+        "unwritable": "Its disk is full, or it is a copy that is only read. What is stored can be looked at; "
+        "nothing is written until an administrator has mended that.",
     }[found]
     if getattr(request, "htmx", None) or request.headers.get("HX-Request"):
         lasting = f" for {postgres.lasting}" if found == "away" else ""
@@ -124,11 +134,11 @@ def explain(
             "sentence": sentence,
             "postgres": postgres if found == "away" else None,
             "others": [server for server in servers.states() if server.name != "postgres"],
-            "waits": found != "slow",
+            "waits": found not in ("slow", "unwritable"),
             "reads": reads,
             "begun": begun,
             "here": request.get_full_path() if reads else "",
-            "theme": _theme(request),
+            **theme(request),
         }
         response = HttpResponse(render_to_string("away.html", context))
     response.status_code = 503
@@ -137,9 +147,3 @@ def explain(
     response["Retry-After"] = str(RETRY_AFTER)
     response["Cache-Control"] = "no-store"
     return response
-
-
-def _theme(request: HttpRequest) -> str:
-    """As the person chose it; the page must do without anything that reads a session or a user."""
-    chosen = request.COOKIES.get("arc_theme", "")
-    return chosen if chosen in ("light", "dark") else "auto"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -14,6 +15,7 @@ from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, REDIRECT_FIELD_NAME, SESSION_KEY
 from django.contrib.auth.middleware import AuthenticationMiddleware as DjangoAuthenticationMiddleware
 from django.contrib.auth.models import AnonymousUser, User
+from django.db import DatabaseError, transaction
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import resolve_url
 from django.urls import reverse
@@ -25,6 +27,7 @@ from arcweb.accounts.endings import SENTENCES
 from arcweb.accounts.models import UserSession
 from arcweb.accounts.querysets import SEEN_EVERY
 
+logger = logging.getLogger(__name__)
 _current: ContextVar[Any] = ContextVar("current session", default=None)
 
 
@@ -62,9 +65,18 @@ def _load(request: Any) -> User | AnonymousUser:
     # A page that refreshes its parts by itself does not keep a login alive that nobody uses.
     by_itself = request.method == "GET" and request.headers.get("HX-Request") == "true"
     if not by_itself and found.last_seen_at <= found.read_at - SEEN_EVERY:
-        UserSession.objects.seen(found.pk)
+        _seen(found.pk)
     request.arc_session = found
     return found.user
+
+
+def _seen(pk: int) -> None:
+    """A database that takes no changes (its disk is full, say) can be read: that is no reason to refuse."""
+    try:
+        with transaction.atomic():
+            UserSession.objects.seen(pk)
+    except DatabaseError as error:
+        logger.warning("It cannot be noted that session %s was seen: %s", pk, error)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, InternalError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.test import Client, RequestFactory
@@ -109,7 +109,9 @@ def test_without_a_prober_all_is_unknown_and_nobody_is_kept_out(client: Client) 
         (caused(OperationalError("x"), ServerSilent("away")), "lost"),
         (caused(OperationalError("x"), psycopg.errors.QueryCanceled()), "slow"),
         (caused(OperationalError("x"), psycopg.errors.DeadlockDetected()), None),
-        (caused(OperationalError("x"), psycopg.errors.DiskFull()), None),
+        (caused(OperationalError("x"), psycopg.errors.DiskFull()), "unwritable"),
+        (caused(InternalError("x"), psycopg.errors.ReadOnlySqlTransaction()), "unwritable"),
+        (caused(InternalError("x"), psycopg.errors.InFailedSqlTransaction()), None),
         (caused(OperationalError("x"), psycopg.errors.TooManyConnections()), "full"),
         (TooSlow(1.5), "slow"),
         (ValueError("connection"), None),
