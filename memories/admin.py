@@ -108,16 +108,31 @@ def pretty(value: Any) -> str:
     return "" if value is None else json.dumps(value, indent=2, ensure_ascii=False)
 
 
-def agent_link(agent: Agent | None) -> str:
-    if agent is None:
+def agent_of(row: Any) -> str:
+    """The agent of a listed row (`LinkedRows`)."""
+    if row.agent is None:
         return format_html('<span class="soft">{}</span>', "no agent")
-    return format_html(
-        '<a href="{}">{}</a>', reverse("admin:agents_agent_change", args=[agent.pk]), agent.name
-    )
+    return _linked(row.agent.name, "agents_agent", row.agent.pk, row.permitted)
+
+
+def _linked(name: str, page: str, key: Any, permitted: Any) -> str:
+    if page not in permitted:
+        return name
+    return format_html('<a href="{}">{}</a>', reverse(f"admin:{page}_change", args=[key]), name)
+
+
+class LinkedRows(LargeTable):
+    """Rows that know which pages they may lead to: `permitted`."""
+
+    def prepare_rows(self, request: HttpRequest, rows: list[Any]) -> None:
+        pages = {"agents_agent": "agents.view_agent", "memories_document": "memories.view_document"}
+        permitted = {page for page, permission in pages.items() if request.user.has_perm(permission)}
+        for row in rows:
+            row.permitted = permitted
 
 
 @admin.register(Document)
-class DocumentAdmin(CountedDeletion, ChangedFieldsOnly, LargeTable, AuditedAdmin):
+class DocumentAdmin(CountedDeletion, ChangedFieldsOnly, LinkedRows, AuditedAdmin):
     form = DocumentForm
     change_form_template = "admin/memories/document.html"
     watch = "memories"
@@ -142,7 +157,7 @@ class DocumentAdmin(CountedDeletion, ChangedFieldsOnly, LargeTable, AuditedAdmin
 
     @admin.display(description="agent")
     def of_agent(self, document: Document) -> str:
-        return agent_link(document.agent)
+        return agent_of(document)
 
     @admin.display(description="size")
     def size(self, document: Document) -> str:
@@ -206,7 +221,7 @@ def _chunks_of(request: HttpRequest, document: Document) -> dict[str, Any]:
 
 
 @admin.register(Memory)
-class MemoryAdmin(CountedDeletion, ChangedFieldsOnly, LargeTable, AuditedAdmin):
+class MemoryAdmin(CountedDeletion, ChangedFieldsOnly, LinkedRows, AuditedAdmin):
     form = MemoryForm
     add_form_template = "admin/change_form.html"
     change_form_template = "admin/memories/memory.html"
@@ -241,7 +256,8 @@ class MemoryAdmin(CountedDeletion, ChangedFieldsOnly, LargeTable, AuditedAdmin):
     def embed_again(self, request: HttpRequest, queryset: QuerySet[Memory]) -> None:
         failed = list(queryset.filter(embedding_state=EmbeddingState.FAILED).values_list("pk", flat=True))
         number = embed.try_again(failed)
-        record("memory.embed_again", object_type="memories.memory", data={"memories": number})
+        if number:
+            record("memory.embed_again", object_type="memories.memory", data={"memories": number})
         self.message_user(request, f"{number} failed memories are queued to be embedded again.")
 
     @admin.display(description="content")
@@ -250,19 +266,19 @@ class MemoryAdmin(CountedDeletion, ChangedFieldsOnly, LargeTable, AuditedAdmin):
 
     @admin.display(description="agent")
     def of_agent(self, memory: Memory) -> str:
-        return agent_link(memory.agent)
+        return agent_of(memory)
 
     @admin.display(description="state")
     def state(self, memory: Memory) -> str:
         return state_words(SHAPES[memory.embedding_state], memory.get_embedding_state_display())
 
     @admin.display(description="document")
-    def of_document(self, memory: Memory) -> str:
+    def of_document(self, memory: Any) -> str:
         if memory.document is None:
             return "none"
-        url = reverse("admin:memories_document_change", args=[memory.document.pk])
+        link = _linked(memory.document.name, "memories_document", memory.document.pk, memory.permitted)
         chunk = "" if memory.position is None else f", chunk {memory.position + 1}"
-        return format_html('<a href="{}">{}</a>{}', url, memory.document.name, chunk)
+        return format_html("{}{}", link, chunk)
 
     @admin.display(description="stored (UTC)", ordering="created_at")
     def stored(self, memory: Memory) -> str:

@@ -291,6 +291,35 @@ def test_what_belongs_to_it_goes_only_with_those_who_may_delete_that_too() -> No
     assert not Document.objects.exists()
 
 
+def test_nothing_leads_to_pages_that_one_may_not_open(admin_client: Client) -> None:
+    agent = Agent.objects.create(name="keeper", type="assistant")
+    document = Document.objects.create(agent=agent, name="notes.md", content_hash=b"x")
+    memory = embedded(agent, "here", 1, 0)
+    Memory.objects.filter(pk=memory.pk).update(document=document)
+    embedded(agent, "near", 1, 0.1)
+    client = one_who_may("view_memory")
+    for url in (
+        LIST,
+        reverse("admin:memories_memory_change", args=[memory.pk]),
+        reverse("admin:memories_memory_neighbours", args=[memory.pk]),
+    ):
+        page = text_of(client.get(url))
+        assert "keeper" in page
+        assert "/agents/agent/" not in page
+        assert "/memories/document/" not in page
+        assert "/agents/agent/" in text_of(admin_client.get(url))
+    client.logout()
+    User.objects.get(username="somebody").delete()
+    client = one_who_may("view_document")
+    for url in (
+        reverse("admin:memories_document_changelist"),
+        reverse("admin:memories_document_change", args=[document.pk]),
+    ):
+        page = text_of(client.get(url))
+        assert "keeper" in page
+        assert "/agents/agent/" not in page
+
+
 def test_the_palette_finds_memories_and_documents() -> None:
     agent = Agent.objects.create(name="keeper", type="assistant")
     document = Document.objects.create(agent=agent, name="Operations.md", content_hash=b"x")
