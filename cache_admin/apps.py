@@ -8,3 +8,6 @@ class CacheAdminConfig(AppConfig):
 
     def ready(self) -> None:
         from arcweb import checks  # noqa: F401 - registers the system checks on import
+        from cache_admin.structures import wiring
+
+        wiring.connect()

@@ -15,7 +15,8 @@ from django.views.decorators.http import require_safe
 
 from agents.models import Agent
 from arcweb.jobs.models import Job
-from memories import ingest
+from arcweb.limited import limited
+from memories import boards, ingest
 from memories.forms import MOST_FILES, IngestForm, Refused, SearchForm, is_uuid
 from memories.highlight import LONGEST_MARKED, Piece, pieces, preview
 from memories.left_out import MOST_COUNTED, LeftOut, left_out
@@ -153,6 +154,7 @@ class ShownHit:
 
 
 @require_safe
+@limited("search", "searches", applies=lambda request: "q" in request.GET)
 def search_page(request: HttpRequest) -> HttpResponse:
     """The form and, when a query is given, its results. Everything stands in the address."""
     asked = "q" in request.GET
@@ -167,6 +169,7 @@ def search_page(request: HttpRequest) -> HttpResponse:
         chosen, provider = form.cleaned_data, get_provider()
         try:
             result = search(chosen["q"], provider, filters=form.filters(), k=chosen["k"], mode=chosen["mode"])
+            boards.searched(result.hits)
             if result.route != "keyword" or not result.hits:
                 left = left_out(form.filters(), searched_models(provider))
         except SearchInputError as error:

@@ -15,6 +15,7 @@ from agents.models import Agent
 from arcweb import events
 from arcweb.jobs import ledger
 from arcweb.jobs.models import Job
+from memories import boards
 from memories.chunking import Chunk, chunk_text, sections
 from memories.embed import BatchResult, embed_waiting
 from memories.models import Document, DocumentSource, EmbeddingState, Memory
@@ -187,4 +188,5 @@ def chunk_document(document: Document, provider: Provider, progress: Callable[[i
                     )
                     for chunk in chunks[first : first + INSERT_ROWS]
                 )
+            boards.stored(document.agent_id, len(chunks))
     return len(chunks)

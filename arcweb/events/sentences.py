@@ -17,6 +17,12 @@ _sentences = {
     "session.ended": "ended {sessions} session(s) of {object} ({reason})",
     "events.exported": "exported {events} event(s) as {format}",
     "memory.embed_again": "had {memories} failed memory(s) embedded again",
+    "limit.reset": "reset the rate limit {limit} of an identity",
+    "lock.taken_away": "took the lock {object} from its holder",
+    "leaderboard.set": "set a score of {object} to {score}",
+    "leaderboard.incremented": "added {by} to a score of {object}",
+    "leaderboard.removed": "removed a member from {object}",
+    "redis_session.removed": "deleted another service's session from Redis ({role} role)",
     "demo.created": "made the demonstration: {agents} agents, {documents} documents",
 }
 _VERBS = {"added", "changed", "deleted"}

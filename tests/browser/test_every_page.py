@@ -39,6 +39,10 @@ PLAIN = {
     "groups": "/auth/group/",
     "group-add": "/auth/group/add/",
     "find": "/find/?q=a",
+    "redis-sessions": "/redis/sessions/",
+    "redis-locks": "/redis/locks/",
+    "redis-limits": "/redis/limits/?limit=search&identity=user:1",
+    "redis-leaderboards": "/redis/leaderboards/",
     "not-found": "/nothing/here/",
 }
 FIRST_ROW = {

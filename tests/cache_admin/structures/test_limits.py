@@ -1,0 +1,173 @@
+"""Rate limits: never above the limit in any window, and what the page says of them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from redis import Redis
+
+from arcweb.events.models import Event, EventDetail
+from cache_admin.structures import addresses, limits
+from cache_admin.structures.limits import Limit
+from tests.cache_admin.structures.conftest import in_processes
+from tests.people import client_of
+
+URL = reverse("admin:redis_limits")
+RESET = reverse("admin:redis_limit_reset")
+HAMMERED = Limit("hammered", rate=60, per_seconds=1, burst=15)
+
+
+def hammer(number: int, folder: Path, until: float) -> None:
+    allowed = []
+    while time.monotonic() < until:
+        verdict = HAMMERED.hit("somebody")
+        assert verdict.known
+        if verdict.allowed:
+            allowed.append(f"{verdict.at:.6f}")
+    (folder / str(number)).write_text(" ".join(allowed))
+
+
+def test_twenty_processes_never_get_more_than_the_limit_in_any_window(
+    tmp_path: Path, state: Redis, settings: Any
+) -> None:
+    settings.ARC_REDIS_TIMEOUT = 10  # a busy machine is not the point here
+    seconds = 2.0
+    in_processes(20, hammer, tmp_path, time.monotonic() + seconds)
+    times = sorted(float(one) for part in tmp_path.iterdir() for one in part.read_text().split())
+    for first, begin in enumerate(times):
+        for last in range(first, len(times)):
+            most = HAMMERED.burst + HAMMERED.rate * (times[last] - begin) / HAMMERED.per_seconds
+            assert last - first + 1 <= most + 1e-6, f"{last - first + 1} in {times[last] - begin:.3f} s"
+    second = [one for one in times if one - times[0] <= 1]
+    assert len(second) > 0.6 * (HAMMERED.burst + HAMMERED.rate)  # and it does not refuse too much
+    assert all(HAMMERED.hit("another").allowed for _ in range(HAMMERED.burst - 3))
+    assert 0 < state.pttl(HAMMERED.key("another")) <= 1000 * HAMMERED.burst / HAMMERED.rate + 1
+
+
+def test_a_burst_then_the_rate_then_all_of_it_again() -> None:
+    limit = Limit("small", rate=10, per_seconds=1, burst=3)
+    assert [limit.hit("a").remaining for _ in range(3)] == [2, 1, 0]
+    refused = limit.hit("a")
+    assert not refused.allowed
+    assert 0 < refused.retry_after <= 0.1
+    assert 0.2 < refused.reset_after <= 0.3
+    assert limit.hit("b").allowed  # another identity has its own
+    assert not limit.peek("a").allowed
+    time.sleep(refused.retry_after)
+    assert limit.hit("a").allowed
+    assert not limit.hit("a").allowed
+    assert limit.reset("a")
+    assert limit.peek("a").remaining == 3
+    assert limit.peek("a").reset_after == 0
+
+
+def test_a_hit_that_costs_more_is_taken_whole_or_not_at_all() -> None:
+    limit = Limit("heavy", rate=1, per_seconds=10, burst=5)
+    assert limit.hit("a", 3).remaining == 2
+    refused = limit.hit("a", 4)
+    assert not refused.allowed
+    assert 19 < refused.retry_after <= 20
+    assert limit.hit("a", 2).allowed
+    with pytest.raises(ValueError, match="costs from 1 to 5, not 6"):
+        limit.hit("a", 6)
+
+
+@pytest.mark.parametrize("left", [b"no number", b"9999999999999999", b""])
+def test_what_others_left_in_the_key_locks_nobody_out_for_long(state: Redis, left: bytes) -> None:
+    limit = Limit("odd", rate=10, per_seconds=1, burst=2)
+    state.set(limit.key("a"), left)
+    assert limit.peek("a").retry_after <= 0.1
+    time.sleep(0.12)
+    assert limit.hit("a").allowed
+    assert state.pttl(limit.key("a")) > 0
+
+
+@pytest.mark.parametrize(("when_away", "allowed"), [("open", True), ("closed", False)])
+def test_without_redis_a_limit_does_what_it_says_at_once(
+    settings: Any, when_away: Any, allowed: bool
+) -> None:
+    settings.REDIS_STATE_URL = "redis://127.0.0.1:1/0"
+    limit = replace(HAMMERED, when_away=when_away)
+    started = time.monotonic()
+    for _ in range(50):
+        verdict = limit.hit("a")
+        assert (verdict.allowed, verdict.known) == (allowed, False)
+    assert time.monotonic() - started < 0.5
+
+
+@pytest.mark.django_db
+def test_the_page_shows_who_has_how_much_left(state: Redis) -> None:
+    for _ in range(limits.SEARCH.burst):
+        limits.SEARCH.hit("user:<b>1")
+    limits.LOGIN.hit("key-7")
+    html = client_of("viewer").get(URL).content.decode()
+    assert "user:&lt;b&gt;1" in html
+    assert "<b>1" not in html
+    assert "of 10 left" not in html
+    assert "9 of 10<" in html
+    assert "Reset…" not in html
+    html = client_of("operator").get(URL, {"limit": "login", "identity": "key-7"}).content.decode()
+    assert "9 of 10 left" in html
+    assert "Reset…" in html
+
+
+@pytest.mark.django_db
+def test_a_reset_asks_first_and_leaves_an_event_without_the_identity(state: Redis) -> None:
+    limits.LOGIN.hit("grace@example.org")
+    key = addresses.encode(limits.LOGIN.key("grace@example.org").encode())
+    assert client_of("viewer").post(RESET, {"key": key, "typed": "reset"}).status_code == 403
+    browser = client_of("operator")
+    assert b"To confirm, type" in browser.post(RESET, {"key": key}).content
+    assert b"Nothing was done" in browser.post(RESET, {"key": key, "typed": "rest"}).content
+    assert limits.LOGIN.peek("grace@example.org").remaining == 9
+    response = browser.post(RESET, {"key": key, "typed": "reset"}, follow=True)
+    assert b"The limit is reset" in response.content
+    assert limits.LOGIN.peek("grace@example.org").remaining == 10
+    event = Event.objects.get(kind="limit.reset")
+    assert event.data == {"limit": "login", "role": "state"}
+    details = EventDetail.objects.get(event_id=event.id)
+    assert "grace" not in f"{event.object_id} {details.label} {details.note}"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("key", ["", "%%%", "c2Vzc2lvbjphYmMxMjM", addresses.encode(b"arcweb:celery:celery")])
+def test_only_limits_are_reset(state: Redis, key: str) -> None:
+    state.rpush("arcweb:celery:celery", "a job")
+    response = client_of("operator").post(RESET, {"key": key, "typed": "reset"})
+    assert response.status_code == 400
+    assert state.exists("arcweb:celery:celery")
+
+
+@pytest.mark.django_db
+def test_a_counter_without_an_expiry_is_flagged(state: Redis) -> None:
+    state.incr("rate:user:123:requests")
+    state.set(b"rate:\xff\n<i>", "5", ex=60)
+    browser = client_of("operator")
+    html = browser.get(URL).content.decode()
+    assert "1 counter of other services has no expiry" in html
+    assert "Its EXPIRE was lost or never sent" in html
+    assert r"rate:\xff\n&lt;i&gt;" in html
+    browser.post(RESET, {"key": addresses.encode(b"rate:user:123:requests"), "typed": "reset"})
+    assert not state.exists("rate:user:123:requests")
+
+
+@pytest.mark.django_db
+def test_the_search_page_is_limited_for_each_user(client: Client, monkeypatch: Any) -> None:
+    tight = replace(limits.SEARCH, rate=1, per_seconds=30, burst=2)
+    monkeypatch.setitem(limits._limits, "search", tight)
+    url = reverse("admin:memories_search")
+    browser = client_of("viewer")
+    asked = {"q": "leases", "mode": "keyword"}
+    assert [browser.get(url, asked).status_code for _ in range(3)] == [200, 200, 429]
+    response = browser.get(url, asked)
+    assert 1 <= int(response["Retry-After"]) <= 30
+    assert "There were too many searches of yours" in response.content.decode()
+    assert f'href="{url}?q=leases&amp;mode=keyword"' in response.content.decode()
+    assert browser.get(url).status_code == 200  # the form alone costs nothing
+    assert client_of("viewer").get(url, asked).status_code == 200
