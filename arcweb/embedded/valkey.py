@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,13 +11,17 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from arcweb.embedded import kept as settings_kept
 from arcweb.embedded.binaries import Binaries
-from arcweb.embedded.files import make_folder, remove_owned, write_private
+from arcweb.embedded.files import make_folder, read_owned, remove_owned, write_private
+from arcweb.embedded.kept import Kept
 from arcweb.embedded.layout import Layout
 from arcweb.embedded.server import Server, StackOptions, Tell
 from arcweb.embedded.server_user import ServerUser
 
 CONFIGURATION = "valkey.conf"
+#: The configuration as the last start wrote it, and what CONFIG REWRITE changed in it since.
+WRITTEN, KEPT = "valkey.conf.written", "kept.json"
 #: The Redis seed's snapshots: after 900 s if 1 key changed, 300 s if 10, 60 s if 10,000.
 SAVE_LINES = ["900 1", "300 10", "60 10000"]
 
@@ -56,10 +61,38 @@ class Valkey(Server):
 
     def prepare(self, tell: Tell) -> None:
         make_folder(self.folder, mode=0o700, owner=self.user)
-        write_private(self.folder / CONFIGURATION, self.configuration(), owner=self.user)
+        kept = settings_kept.after_start(
+            settings_kept.loaded(self._read(KEPT)),
+            settings_kept.parse(_text(self.settings())),
+            written=self._read(WRITTEN),
+            present=self._read(CONFIGURATION),
+        )
+        for name, one in kept.items():
+            instead = f" instead of {one.instead_of}" if one.instead_of else ""
+            tell(
+                f"Valkey ({self.role}): {name} is {one.value or 'empty'}{instead}, as CONFIG REWRITE kept it"
+            )
+        text = self.configuration(kept)
+        # In this order: a start that is killed in between finds the same again.
+        write_private(self.folder / KEPT, settings_kept.dumped(kept), owner=self.user)
+        write_private(self.folder / CONFIGURATION, text, owner=self.user)
+        write_private(self.folder / WRITTEN, text, owner=self.user)
 
-    def configuration(self) -> str:
-        """valkey.conf, written at every start, password included."""
+    def _read(self, name: str) -> str:
+        try:
+            return read_owned(self.folder / name, self.user)
+        except UnicodeDecodeError:
+            return ""
+
+    def configuration(self, kept: Mapping[str, Kept] | None = None) -> str:
+        """valkey.conf, written at every start, password included; kept: settings that win over ours."""
+        kept = kept or {}
+        lines = [line for line in self.settings() if line[0] not in kept]
+        lines += [(name, one.value) for name, one in kept.items()]
+        return f"# Written at every start from the project's settings.\n{_text(lines)}\n"
+
+    def settings(self) -> list[tuple[str, str]]:
+        """What the environment and this project say: name and value, a line each."""
         lines = [
             ("port", "0"),
             ("unixsocket", str(self.socket)),
@@ -91,8 +124,7 @@ class Valkey(Server):
             lines += [("databases", "64"), ("save", "")]
         else:
             lines += [("save", line) for line in SAVE_LINES]
-        text = "\n".join(f"{name} {_argument(name, value)}" for name, value in lines)
-        return f"# Written at every start from the project's settings.\n{text}\n"
+        return lines
 
     def state(self) -> str:
         client = redis.Redis(
@@ -114,6 +146,10 @@ class Valkey(Server):
     def remove_stale(self) -> None:
         for path in (self.pid_file, self.layout.real_socket_dir / self.socket.name):
             remove_owned(path, self.user)
+
+
+def _text(lines: Sequence[tuple[str, str]]) -> str:
+    return "\n".join(f"{name} {_argument(name, value)}" for name, value in lines)
 
 
 def _argument(name: str, value: str) -> str:
