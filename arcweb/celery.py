@@ -1,8 +1,11 @@
 """The Celery application. It only executes: what runs, and how far it is, stands in PostgreSQL."""
 
 import os
+import time
+from typing import Any
 
 from celery import Celery
+from celery.signals import before_task_publish
 
 from arcweb.schedules import SCHEDULE
 
@@ -11,3 +14,9 @@ app = Celery("arcweb")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf.beat_schedule = SCHEDULE
 app.autodiscover_tasks()
+
+
+@before_task_publish.connect
+def say_when(headers: dict[str, Any], **_kwargs: object) -> None:
+    """Seconds since 1970, on every message: the queue itself does not tell how long one has waited."""
+    headers["arcweb_sent_at"] = time.time()

@@ -1,0 +1,96 @@
+"""The page Queues."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import BadRequest
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_safe
+
+from arcweb.charts import Drawing, draw, summary
+from arcweb.events import record
+from arcweb.panels import Chart, Row
+from cache_admin import connections
+from cache_admin.connections import Role
+from cache_admin.rooms import context, link, redis_page
+from cache_admin.server.capabilities import capabilities
+from cache_admin.traffic import queues
+from cache_admin.traffic.asking import Question, ask, confirmed
+
+TITLE = "Queues"
+#: Seconds that a message may wait before it is news: beat's own expire after ten.
+LONG = 60.0
+AFTERWARDS = (
+    "No job is lost: PostgreSQL keeps the jobs, and the ledger's reconciler, which runs every ten seconds, "
+    "sends those again whose message does not come. What is scheduled comes again at its next time."
+)
+
+
+@dataclass(frozen=True)
+class Shown:
+    queue: queues.Queue
+    drawing: Drawing
+    messages: list[queues.Message]
+
+
+@require_safe
+@redis_page(TITLE, default="state")
+def queue_list(request: HttpRequest, role: Role) -> HttpResponse:
+    """Each queue with its course, and what waits first in it."""
+    why_not = capabilities(role).why_not("EVAL")
+    shown: dict[str, Any] = {**context(request, role, TITLE), "why_not": why_not, "afterwards": AFTERWARDS}
+    if role == "state" and not why_not:
+        with connections.client(role) as server:
+            held = queues.held(server)
+            shown["held"] = held
+            shown["queues"] = [
+                Shown(queue, _drawing(queue), queues.peek(server, queue.name))
+                for queue in queues.queues(server, held)
+            ]
+        waiting = [each.queue for each in shown["queues"] if each.queue.waiting]
+        shown["waiting"] = sum(queue.waiting for queue in waiting)
+        shown["late"] = [queue for queue in waiting if queue.oldest is not None and queue.oldest > LONG]
+    return render(request, "admin/cache_admin/traffic/queues.html", shown)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@redis_page("Empty a queue", default="state")
+def queue_purge(request: HttpRequest, role: Role, queue: str) -> HttpResponse:
+    """Drop what waits in a queue: GET asks, POST wants its name typed."""
+    if queue not in queues.names():
+        raise Http404(f"There is no queue of that name; there are {', '.join(queues.names())}.")
+    if role != "state":
+        raise BadRequest("Celery's queues are in the state role.")
+    back = link("redis_queues", role)
+    with connections.client(role) as server:
+        waiting = queues.length(server, queue)
+        question = Question(
+            title=f"Empty the queue {queue}",
+            sentence=f"Messages that wait now are dropped: {waiting}. {AFTERWARDS}",
+            facts=(
+                Row("Waiting", f"{waiting:,}"),
+                Row("Held by workers", f"{queues.held(server).total:,}; they stay and go on"),
+            ),
+            word=queue,
+            button="Empty this queue",
+            back=back,
+        )
+        if request.method != "POST":
+            return ask(request, role, question)
+        if not confirmed(request, question):
+            return redirect(f"{reverse('admin:redis_queue_purge', args=[queue])}?role={role}")
+        record("redis.queue_purged", label=queue, data={"role": role, "messages": waiting})
+        dropped = queues.purge(server, queue)
+    messages.success(request, f"{dropped} messages of the queue {queue} are dropped. {AFTERWARDS}")
+    return redirect(back)
+
+
+def _drawing(queue: queues.Queue) -> Drawing:
+    period = "in the last hour"
+    chart = Chart("Waiting", queue.course, "messages", summary(queue.course, "messages", period))
+    return draw(chart, from_zero=True)

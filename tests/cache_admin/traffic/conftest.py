@@ -1,0 +1,47 @@
+"""Connections to the real servers, and empty queues."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from cache_admin.connections import client
+from cache_admin.traffic import clients, leases
+
+
+@pytest.fixture
+def cache() -> Iterator[Redis]:
+    """The cache role, by a connection that is none of the pages'."""
+    with client("cache", client_name="somebody") as server:
+        yield server
+
+
+@pytest.fixture
+def state() -> Iterator[Redis]:
+    with client("state", client_name="somebody") as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _no_lease_stays() -> Iterator[None]:
+    yield
+    for lease in leases.running():
+        lease.stop()
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 5.0) -> float:
+    """How long it took."""
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() < started + seconds, "it did not come to that"
+        time.sleep(0.02)
+    return time.monotonic() - started
+
+
+def named(server: Redis, name: str) -> int:
+    """Connections of that name that the server has."""
+    return sum(each.name == name for each in clients.listed(server))
