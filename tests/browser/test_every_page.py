@@ -172,3 +172,15 @@ def test_the_navigation_is_a_menu_on_a_phone(opened: Any, site: Site) -> None:
     page.screenshot(path=RESULTS / "page-menu-light-400.png")
     menu.get_by_role("link", name="Memories", exact=True).click()
     page.wait_for_url(re.compile("/memories/memory/"))
+
+
+def test_the_pictures_of_the_readme(opened: Any, site: Site) -> None:
+    """Copied into docs/images when what they show has changed; last, so that the charts have figures."""
+    page: Page = opened("light").new_page()
+    page.goto(site.url)
+    settle(page)
+    assert page.locator("[data-panel] .big").count() >= 5
+    page.screenshot(path=RESULTS / "readme-overview.png")
+    page.goto(f"{site.url}{PLAIN['search-results']}")
+    assert page.locator("mark").count() > 0
+    page.screenshot(path=RESULTS / "readme-search.png")

@@ -109,9 +109,11 @@ def people(site: Site, addresses: list[Address]) -> dict[str, Browser]:
     return {"anonymous": Browser(site.port), **found}
 
 
-def allowed(away: str, role: str, answer: Answer) -> bool:
+def allowed(away: str, role: str, address: Address, answer: Answer) -> bool:
     if away == "postgres":
         return answer.status == 503
+    if away in ("redis-cache", "redis-state") and address.name.startswith("redis_") and answer.status == 503:
+        return "Away" in answer.text  # the rooms of the server itself say so
     if role == "anonymous":
         return answer.status in (200, 302, 404)
     return answer.status in (200, 204, 302, 400, 403, 404, 405)
@@ -134,7 +136,7 @@ def test_every_page_as_everybody(
     wrong = [
         f"{role} {address.path}: {answer.status} in {answer.seconds:.1f} s"
         for (role, address), answer in zip(asked, answers, strict=True)
-        if not allowed(away, role, answer) or answer.seconds > IN_TIME
+        if not allowed(away, role, address, answer) or answer.seconds > IN_TIME
     ]
     worst = max(answers, key=lambda answer: answer.seconds)
     print(f"{away or 'all well'}: {len(answers)} answers, worst {worst.seconds:.2f} s")
