@@ -92,6 +92,24 @@ def test_the_palette_goes_anywhere_without_a_mouse(profile: Any, site: Site) -> 
     expect(found.get_by_role("option")).to_have_count(0)
 
 
+def test_the_palette_goes_nowhere_by_an_older_answer(profile: Any, site: Site) -> None:
+    page: Page = profile()
+    site.log_in(page)
+    page.keyboard.press("Control+k")
+    page.keyboard.type("ops-gui")
+    expect(page.locator("#found").get_by_role("option", name="ops-guide").first).to_be_visible(
+        timeout=BACK_WITHIN
+    )
+    page.locator("#find").select_text()
+    page.keyboard.type("memories documents")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Documents", timeout=BACK_WITHIN)
+    page.keyboard.press("Control+k")
+    page.keyboard.type("qqqqzz")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Go to", timeout=BACK_WITHIN)
+
+
 def test_a_job_is_cancelled_and_tried_again(profile: Any, site: Site, tmp_path: Path) -> None:
     page: Page = profile()
     site.log_in(page)
