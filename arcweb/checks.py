@@ -8,8 +8,14 @@ from typing import Any
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Warning, register  # noqa: A004 - Django's name
+from redis.exceptions import RedisError
 
-from cache_admin.connections import server_of
+from cache_admin import connections
+from cache_admin.connections import ROLES, server_of
+from cache_admin.server import eviction, purposes
+
+#: Keys that a check looks at, and seconds that each answer of a server may take.
+LOOKED_AT, SECONDS = 1000, 0.3
 
 
 @register("redis")
@@ -28,3 +34,27 @@ def redis_roles_are_apart(app_configs: Sequence[AppConfig] | None, **_options: A
             id="arcweb.W001",
         )
     ]
+
+
+@register("redis")
+def redis_evicts_nothing_dear(app_configs: Sequence[AppConfig] | None, **_options: Any) -> list[CheckMessage]:
+    """arcweb.W002: a server may evict what no page can bring back. One that is away is passed over."""
+    found: list[CheckMessage] = []
+    for role in ROLES:
+        try:
+            with connections.client(role, timeout=min(SECONDS, settings.ARC_REDIS_TIMEOUT)) as client:
+                info = client.info("memory")
+                survey = purposes.survey(client, most=LOOKED_AT, seconds=SECONDS)
+        except RedisError:
+            continue
+        verdict = eviction.verdict(role, info, survey)
+        if verdict.word == eviction.UNSAFE:
+            found.append(
+                Warning(
+                    f"Redis ({role} role at {connections.address(role)}): {verdict.sentence}",
+                    hint="The page Redis, Eviction shows which keys are meant; Configuration changes the "
+                    "policy.",
+                    id="arcweb.W002",
+                )
+            )
+    return found

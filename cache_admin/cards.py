@@ -18,6 +18,7 @@ from arcweb.watches import Outlook, Watch, register_watch
 from cache_admin import connections
 from cache_admin.connections import SERVERS, Role
 from cache_admin.samplers import figures
+from cache_admin.server import eviction
 
 HOUR = timedelta(hours=1)
 IN_THE_LAST_HOUR = "in the last hour"
@@ -51,6 +52,8 @@ def concerns_of(role: Role, values: Mapping[str, float]) -> tuple[Concern, ...]:
                 "it a server of its own in REDIS_STATE_URL.",
             )
         )
+    if threatened := eviction.concern(role, values):
+        found.append(threatened)
     return tuple(found)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from arcweb.charts import quantity, size
 from arcweb.panels import Concern, State
 from cache_admin.connections import Role
+from cache_admin.server import purposes
 from cache_admin.server.purposes import Survey
 
 #: What each policy does, in a sentence (source: "Key eviction" of the Redis and Valkey documentation).
@@ -26,6 +27,7 @@ POLICIES: Mapping[str, str] = {
 }
 #: Share of maxmemory from which on eviction is near.
 NEAR = 0.8
+UNSAFE = "Unsafe"
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,9 @@ def concern(role: Role, values: Mapping[str, float]) -> Concern | None:
     if role != "cache" or not unsafe or not values.get("evicting"):
         return None  # an evicting state role is a concern whatever it holds: cache_admin.cards has that
     used, most = values.get("used_bytes", 0), values.get("max_bytes", 0)
-    near = bool(most) and used >= NEAR * most
+    if not most:
+        return None
+    near = used >= NEAR * most
     return Concern(
         "bad" if near else "warn",
         f"Redis (cache role) holds {unsafe:,} key{'' if unsafe == 1 else 's'} or more that no "
@@ -126,35 +130,32 @@ def _judge(
 ) -> tuple[State, str, str]:
     full = bool(most) and used >= NEAR * most
     what = "of the keys seen" if not survey.complete else "of all keys"
-    if not survey.seen:
-        if role == "state" and evicts(policy):
-            return (
-                "warn",
-                "Unsafe",
-                (
-                    "The database is empty, but what this role will hold may be evicted: set "
-                    "maxmemory-policy to noeviction."
-                ),
-            )
+    if not survey.seen and not (role == "state" and evicts(policy)):
         return "good", "Safe", "The database is empty: there is nothing to evict."
     if not evicts(policy):
         return _without_eviction(role, full, most, survey)
     threatened = [line for line in lines if line.state == "warn"]
     first = _first(policy, lines)
+    mend = (
+        "Set maxmemory-policy to noeviction here."
+        if role == "state"
+        else "Keep them in the state role, whose server evicts nothing."
+    )
+    if not most:
+        mend = f"As long as maxmemory is 0 it does not come to that. {mend}"
     if threatened:
-        kinds = _and([f"{line.keys:,} {line.purpose}{'' if line.keys == 1 else 's'}" for line in threatened])
-        worst = threatened[0]
+        kinds = _and([purposes.counted(line.purpose, line.keys) for line in threatened])
         return (
             "bad" if full else "warn",
-            "Unsafe",
-            f"{policy} evicts {first} first. Among what it may take are {kinds} ({what}): for a "
-            f"{worst.purpose}, that means {worst.breaks}. "
-            + (
-                "Set maxmemory-policy to noeviction here."
-                if role == "state"
-                else "Keep them in the state role, whose server evicts nothing."
+            UNSAFE,
+            (
+                f"{policy} evicts {first} first. Among what it may take are {kinds} ({what}): when one goes, "
+                f"{threatened[0].breaks}. {mend}"
             ),
         )
+    if role == "state":
+        words = f"{policy} may evict the tasks, locks and limits that this role is for. {mend}"
+        return "warn", UNSAFE, words
     if policy.startswith("volatile-") and not survey.expiring:
         return (
             "warn",

@@ -16,11 +16,12 @@ from arcweb.samples.series import Course, growth, last_before, levels, rates, sh
 from cache_admin import connections
 from cache_admin.cards import WHO, concerns_of
 from cache_admin.connections import SERVERS, Role
-from cache_admin.samplers import figures
+from cache_admin.samplers import SURVEY_SECONDS, SURVEYED, figures
 from cache_admin.server import figures as told
 from cache_admin.server import keyspace
 from cache_admin.server.capabilities import Capabilities, capabilities
 from cache_admin.server.figures import Database, Section, hit_rate
+from cache_admin.server.purposes import survey
 
 #: name in the address → (on the button, in a sentence, how long, buckets)
 PERIODS: Mapping[str, tuple[str, str, timedelta, int]] = {
@@ -53,7 +54,9 @@ def look(role: Role) -> Overview:
         latency = time.perf_counter() - began
         info: dict[str, Any] = {} if known.why_not("INFO") else dict(client.info())
         ours = keyspace.number(client)
-    now = figures(info) if info else {}
+        now = figures(info) if info else {}
+        if now and not known.why_not("SCAN"):
+            now["unsafe"] = survey(client, most=SURVEYED, seconds=SURVEY_SECONDS).precious
     concerns = (*concerns_of(role, now), *_of_the_server(role, info))
     return Overview(
         known,

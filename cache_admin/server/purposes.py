@@ -25,6 +25,15 @@ BREAKS = {
 }
 #: Those that no page can bring back.
 PRECIOUS = frozenset({"queue", "unacked", "lock", "limit", "leaderboard", "session"})
+#: What keys of a purpose are called: one, and several.
+NOUNS = {
+    "queue": ("key of a queue", "keys of queues"),
+    "unacked": ("record of taken tasks", "records of taken tasks"),
+    "lock": ("lock", "locks"),
+    "limit": ("rate limit", "rate limits"),
+    "leaderboard": ("leaderboard", "leaderboards"),
+    "session": ("session of another service", "sessions of other services"),
+}
 NAMES = (
     ("unacked", re.compile(rb"(?:^|:)unacked(?:_index|_mutex)?$")),
     (
@@ -35,8 +44,9 @@ NAMES = (
     ("limit", re.compile(rb"(?:^|:)(?:rate|rates|limits?|ratelimit|throttle)(?::|$)")),
     ("leaderboard", re.compile(rb"(?:^|:)(?:leaderboards?|ranking|scores?)(?::|$)")),
 )
-#: What Django's cache makes of a key: its prefix and version before the name.
-CACHED = re.compile(rb"[^:]*:\d+:.|^cache:", re.DOTALL)
+#: What Django's cache makes of a key: prefix, version, name. Only this site's prefix, and none, which is
+#: Django's default: another's "user:1:cart" has the same shape and may be dear.
+CACHED = re.compile(rb"(?:arcweb)?:\d+:.|cache:", re.DOTALL)
 OWN_SESSION = re.compile(rb"[^:]*:\d+:(?:django\.contrib\.sessions\.cached_db|arcweb\.accounts\.sessions)")
 EXAMPLES = 3
 BATCH = 500
@@ -52,6 +62,12 @@ def purpose_of(key: bytes, kind: bytes = b"") -> str:
     if CACHED.match(key):
         return "cache"
     return "leaderboard" if kind == b"zset" else "unknown"
+
+
+def counted(purpose: str, keys: int) -> str:
+    """ "3 rate limits"."""
+    one, several = NOUNS.get(purpose, (f"key for {purpose}", f"keys for {purpose}"))
+    return f"{keys:,} {one if keys == 1 else several}"
 
 
 @dataclass
