@@ -15,7 +15,9 @@ from arcweb.events import record
 from arcweb.events.admin_views import events, export_events
 from arcweb.registry import Page, register_page
 
-register_page(Page("events/", events, "events", "Events", group="Safety", permission="events.view_event"))
+register_page(
+    Page("events/", events, "events", "Events", group="Safety", permission="events.view_event", order=30)
+)
 register_page(
     Page(
         "events/export/",

@@ -14,7 +14,7 @@ from tests.browser.conftest import RESULTS, Site
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
-#: Bytes over the wire of a page opened for the first time, with everything it loads in two seconds.
+#: Bytes over the wire of a page opened for the first time, with everything it loads by itself.
 HEAVIEST = 150_000
 #: name: its address, or the list whose first row leads to it.
 PLAIN = {
@@ -43,6 +43,10 @@ PLAIN = {
     "redis-locks": "/redis/locks/",
     "redis-limits": "/redis/limits/?limit=search&identity=user:1",
     "redis-leaderboards": "/redis/leaderboards/",
+    "redis-clients": "/redis/clients/",
+    "redis-slow": "/redis/slow/?role=state",
+    "redis-live": "/redis/live/",
+    "redis-queues": "/redis/queues/",
     "not-found": "/nothing/here/",
 }
 FIRST_ROW = {
@@ -109,8 +113,7 @@ def opened(browser: Browser, signed_in: Any) -> Iterator[Any]:
 
 def settle(page: Page) -> None:
     """Until what loads by itself has come."""
-    page.wait_for_load_state("load")
-    page.wait_for_timeout(1200)
+    page.wait_for_load_state("networkidle")
 
 
 def sideways(page: Page) -> bool:
@@ -150,8 +153,8 @@ def test_a_page_is_fit_to_be_shown(opened: Any, site: Site, addresses: dict[str,
             if sideways(page):
                 faults.append(f"scrolls sideways at {width} px")
             page.screenshot(path=RESULTS / f"page-{name}-{theme}-{width}.png", full_page=width == 400)
-            if width == 1600:
-                continue
+            if width == 1600 or (theme, width) == ("dark", 400):
+                continue  # the same page as one that was judged
             for violation in Axe().run(page).response["violations"]:
                 if violation["impact"] in ("serious", "critical"):
                     where = "; ".join(str(node["target"]) for node in violation["nodes"][:3])
