@@ -149,7 +149,7 @@ def test_a_provider_that_is_late_gives_a_keyword_answer_that_says_so(
     settings.ARC_QUERY_DEADLINE = 0.2
 
     def slow(body: Any) -> Any:
-        time.sleep(1)
+        time.sleep(5)
         return embedding_server.vectors(body)
 
     embedding_server.answer = slow
@@ -157,7 +157,7 @@ def test_a_provider_that_is_late_gives_a_keyword_answer_that_says_so(
     Memory.objects.create(agent=agent, content="Nothing of the kind.")
     started = time.monotonic()
     result = search("leases", embedding_server.provider(), filters=Filters(agent.pk))
-    assert time.monotonic() - started < 0.9
+    assert time.monotonic() - started < 4  # the client's first import is in it
     assert result.route == "keyword"
     assert "did not answer within 0.2 s" in result.note
     assert [hit.content for hit in result.hits] == ["The worker keeps a lease on the batch."]
