@@ -10,6 +10,8 @@ from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from arcweb.registry import registered_pages
+from arcweb.servers import duration
 from cache_admin.connections import Role
 from cache_admin.rooms import context, link
 
@@ -38,14 +40,32 @@ def confirmed(request: HttpRequest, role: Role, question: Question) -> HttpRespo
         "question": question,
         "wrong": typed is not None,
         "back": link(question.back, role),
+        "back_title": _title(question.back),
         "action": request.get_full_path(),
     }
     return render(request, "admin/cache_admin/structures/confirm.html", shown)
 
 
+def lasting(seconds: float | None) -> str:
+    """A time to live for people: "9.5 s", "35 h"; "" for one that never ends."""
+    if seconds is None:
+        return ""
+    return f"{seconds:.1f} s" if seconds < 60 else duration(seconds)
+
+
+def _title(name: str) -> str:
+    return next((page.title for page in registered_pages() if page.name == name), "Back")
+
+
 def gone(request: HttpRequest, role: Role, title: str, sentence: str, back: str) -> HttpResponse:
     """404 in words, for what ended while somebody looked at it."""
-    shown = {**context(request, role, title), "tabs": [], "sentence": sentence, "back": link(back, role)}
+    shown = {
+        **context(request, role, title),
+        "tabs": [],
+        "sentence": sentence,
+        "back": link(back, role),
+        "back_title": _title(back),
+    }
     return render(request, "admin/cache_admin/structures/gone.html", shown, status=404)
 
 

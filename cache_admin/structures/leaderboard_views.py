@@ -21,7 +21,7 @@ from cache_admin.connections import Role
 from cache_admin.masking import text
 from cache_admin.rooms import context, link, redis_page
 from cache_admin.structures import addresses, leaderboards
-from cache_admin.structures.asking import Question, confirmed, gone, posted
+from cache_admin.structures.asking import Question, confirmed, gone, lasting, posted
 from cache_admin.structures.leaderboards import Entry, Standing
 
 #: Boards on the page, their best, and how many one page may show of a board.
@@ -53,7 +53,7 @@ class Card:
     about: str
     url: str
     count: int
-    ttl: float | None
+    ttl: str  #: "": it never ends
     lines: list[Line]
 
 
@@ -72,7 +72,7 @@ def leaderboards_page(request: HttpRequest, role: Role) -> HttpResponse:
             one.board.about if one.board else "",
             _address(role, one.key),
             one.count,
-            one.ttl,
+            lasting(one.ttl),
             _lines(request, one, one.top),
         )
         for one in standings
@@ -112,6 +112,7 @@ def leaderboard_page(request: HttpRequest, role: Role) -> HttpResponse:
         "tabs": [],
         "board": board,
         "standing": standing,
+        "ttl": lasting(standing.ttl),
         "lines": lines[: len(standing.top)],
         "near": [_marked(line, asked) for line in lines[len(standing.top) : len(standing.top) + len(near)]],
         "last": lines[len(standing.top) + len(near) :],

@@ -18,7 +18,7 @@ from cache_admin.connections import Role
 from cache_admin.masking import text
 from cache_admin.rooms import context, link, redis_page
 from cache_admin.structures import addresses, limits, scan
-from cache_admin.structures.asking import Question, confirmed, identity_name, posted, user_names
+from cache_admin.structures.asking import Question, confirmed, identity_name, lasting, posted, user_names
 
 #: Rows of each table.
 MOST = 100
@@ -32,7 +32,7 @@ class Counter:
     key: str  #: for the form
     name: str
     value: str
-    ttl: float | None  #: seconds; None: it never ends
+    ttl: str  #: in words; "": it never ends
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def limits_page(request: HttpRequest, role: Role) -> HttpResponse:
         counters = _counters(client, others.keys)
     names = user_names(request, (one.identity.partition(":")[2] for one in standings))
     refused = sum(not one.verdict.allowed for one in standings)
-    endless = sum(counter.ttl is None for counter in counters)
+    endless = sum(not counter.ttl for counter in counters)
     shown = {
         **context(request, role, "Rate limits"),
         "limits": limits.limits(),
@@ -88,9 +88,9 @@ def _counters(client: Redis, keys: tuple[bytes, ...]) -> list[Counter]:
     found = []
     for key, value, ttl in zip(keys, answers[::2], answers[1::2], strict=True):
         if isinstance(value, bytes) and isinstance(ttl, int) and ttl != -2:
-            seconds = None if ttl < 0 else ttl / 1000
-            found.append(Counter(addresses.encode(key), addresses.short(key), text(value), seconds))
-    return sorted(found, key=lambda counter: counter.ttl is not None)
+            left = lasting(None if ttl < 0 else ttl / 1000)
+            found.append(Counter(addresses.encode(key), addresses.short(key), text(value), left))
+    return sorted(found, key=lambda counter: bool(counter.ttl))
 
 
 @require_POST

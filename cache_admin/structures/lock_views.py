@@ -10,14 +10,12 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from arcweb.charts import quantity
 from arcweb.events import record
-from arcweb.servers import duration
 from cache_admin import connections
 from cache_admin.connections import Role
 from cache_admin.rooms import context, link, redis_page
 from cache_admin.structures import addresses, locks, scan
-from cache_admin.structures.asking import Question, confirmed, gone, posted
+from cache_admin.structures.asking import Question, confirmed, gone, lasting, posted
 
 MOST = 200
 
@@ -27,6 +25,8 @@ class Line:
     held: locks.Held
     key: str
     name: str
+    age: str
+    ttl: str  #: "": it never runs out
 
 
 @require_safe
@@ -39,7 +39,10 @@ def locks_page(request: HttpRequest, role: Role) -> HttpResponse:
     held.sort(key=lambda one: (one.ttl is not None, -(one.age or 0), one.key))
     shown = {
         **context(request, role, "Locks"),
-        "lines": [Line(one, addresses.encode(one.key), _name(one.key)) for one in held],
+        "lines": [
+            Line(one, addresses.encode(one.key), _name(one.key), lasting(one.age), lasting(one.ttl))
+            for one in held
+        ],
         "endless": sum(one.ttl is None for one in held),
         "complete": found.complete,
         "release_url": link("redis_lock_release", role),
@@ -67,11 +70,8 @@ def release(request: HttpRequest, role: Role) -> HttpResponse:
             (
                 ("Lock", _name(key)),
                 ("Holder", held.owner or "unknown"),
-                ("Held for", "unknown" if held.age is None else duration(held.age)),
-                (
-                    "Runs out",
-                    "never" if held.ttl is None else f"by itself in {quantity(round(held.ttl, 1), 's')}",
-                ),
+                ("Held for", lasting(held.age) or "unknown"),
+                ("Runs out", "never" if held.ttl is None else f"by itself in {lasting(held.ttl)}"),
                 ("Fencing number", "none" if held.fence is None else str(held.fence)),
             ),
             "release",

@@ -12,12 +12,11 @@ from django.views.decorators.http import require_POST, require_safe
 
 from arcweb.charts import size
 from arcweb.events import record
-from arcweb.servers import duration
 from cache_admin import connections
 from cache_admin.connections import Role
 from cache_admin.rooms import context, link, redis_page
 from cache_admin.structures import session_keys
-from cache_admin.structures.asking import Question, confirmed, gone, posted, user_names
+from cache_admin.structures.asking import Question, confirmed, gone, lasting, posted, user_names
 from cache_admin.structures.session_keys import SessionKey
 
 MOST = 100
@@ -29,6 +28,7 @@ class Line:
     session: SessionKey
     who: str
     size: str
+    ttl: str  #: "": it never ends
 
 
 @require_safe
@@ -42,7 +42,7 @@ def sessions_page(request: HttpRequest, role: Role) -> HttpResponse:
     sessions.sort(key=lambda one: (one.own, one.ttl is not None, one.name))
     shown = {
         **context(request, role, TITLE),
-        "lines": [Line(one, _who(one, names), size(one.size)) for one in sessions],
+        "lines": [Line(one, _who(one, names), size(one.size), lasting(one.ttl)) for one in sessions],
         "foreign": sum(not one.own for one in sessions),
         "own": sum(one.own for one in sessions),
         "endless": sum(one.ttl is None for one in sessions),
@@ -76,7 +76,7 @@ def delete(request: HttpRequest, role: Role) -> HttpResponse:
             "brought back; the user logs in again.",
             (
                 ("Session", session.name),
-                ("Runs out", "never" if session.ttl is None else f"by itself in {duration(session.ttl)}"),
+                ("Runs out", "never" if session.ttl is None else f"by itself in {lasting(session.ttl)}"),
                 *((name, value) for name, value in session.facts.items()),
             ),
             digest[:6],

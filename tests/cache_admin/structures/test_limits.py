@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from django.urls import reverse
 from redis import Redis
 
 from arcweb.events.models import Event, EventDetail
-from cache_admin.structures import addresses, limits
+from cache_admin.structures import addresses, limit_views, limits
 from cache_admin.structures.limits import Limit
 from tests.cache_admin.structures.conftest import in_processes
 from tests.people import client_of
@@ -99,6 +100,34 @@ def test_without_redis_a_limit_does_what_it_says_at_once(
         verdict = limit.hit("a")
         assert (verdict.allowed, verdict.known) == (allowed, False)
     assert time.monotonic() - started < 0.5
+
+
+def test_a_server_that_hangs_costs_one_timeout_then_nothing(settings: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as hung:
+        settings.REDIS_STATE_URL = f"redis://127.0.0.1:{hung.getsockname()[1]}/0"
+        started = time.monotonic()
+        verdicts = [HAMMERED.hit("a") for _ in range(50)]
+        assert time.monotonic() - started < settings.ARC_REDIS_TIMEOUT + 0.4
+        assert all(verdict.allowed and not verdict.known for verdict in verdicts)
+
+
+@pytest.mark.django_db
+def test_the_page_costs_the_same_for_one_and_for_many(
+    state: Redis, django_assert_max_num_queries: Any
+) -> None:
+    browser = client_of("administrator")
+    browser.get(URL)
+    numbers = []
+    for identities in (1, 300):
+        for number in range(identities):
+            limits.LOGIN.hit(f"user:{number}")
+        with django_assert_max_num_queries(10) as asked:
+            before = int(state.info("stats")["total_commands_processed"])
+            assert browser.get(URL).status_code == 200
+            after = int(state.info("stats")["total_commands_processed"])
+        numbers.append((len(asked.captured_queries), after - before))
+    assert numbers[0][0] == numbers[1][0]
+    assert numbers[1][1] < numbers[0][1] + 2 * limit_views.MOST  # a GET for each row that is shown, no more
 
 
 @pytest.mark.django_db

@@ -24,13 +24,13 @@ def typed(*lines: str, role: str) -> None:
         (
             ['SETEX session:abc123 1800 {"user_id":123,"role":"admin"}'],
             "redis_sessions",
-            ["session:abc1…", "user_id</span> 123", "role</span> admin", "1800 s"],
+            ["session:abc1…", "user_id</span> 123", "role</span> admin", " min"],
             "DEL session:abc123",
         ),
         (
             ["INCR rate:user:123:requests", "EXPIRE rate:user:123:requests 60"],
             "redis_limits",
-            ["rate:user:123:requests", "60 s", "Nothing."],
+            ["rate:user:123:requests", " s</td>", "Nothing."],
             "DEL rate:user:123:requests",
         ),
         (
