@@ -265,7 +265,9 @@ def monitored(line: Text) -> tuple[datetime, str, str]:
         moment = datetime.fromtimestamp(float(at), UTC)
     except ValueError:
         moment = datetime.now(UTC)
-    return moment, f"db {database} · {address or 'unknown'}", text or "(a command that cannot be shown)"
+    # Of a Unix socket the server tells its path, which is the same for everybody.
+    place = "Unix socket" if address.startswith("unix:") else address or "unknown"
+    return moment, f"db {database} · {place}", text or "(a command that cannot be shown)"
 
 
 def said(message: Text) -> str:

@@ -14,7 +14,6 @@ from arcweb.events.sentences import describe
 from cache_admin.traffic import words
 
 describe("redis.slow_log_emptied", "emptied the log of {log} ({entries} entries) of Redis ({role} role)")
-describe("redis.setting_changed", "set {object} of Redis ({role} role) from {before} to {after}")
 
 #: Entries of a log that are read; Redis keeps 128 unless told otherwise.
 MOST_ENTRIES = 512

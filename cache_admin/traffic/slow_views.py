@@ -136,10 +136,14 @@ def slow_threshold(request: HttpRequest, role: Role) -> HttpResponse:
             return redirect(again)
         if not confirmed(request, question):
             return redirect(again)
-        data = {"role": role, "before": before, "after": value}
-        record("redis.setting_changed", object_type="redis.setting", object_id=name, label=name, data=data)
+        # As the page Configuration tells of a change.
+        data = {"setting": name, "role": role, "old": str(before), "new": str(value)}
+        record("redis.configured", object_type="redis.server", object_id=role, data=data)
         slow.set_threshold(server, name, value)
-    messages.success(request, f"{name} is {value} now, until the server's next start.")
+    messages.success(
+        request,
+        f"{name} is {value} now, until the server's next start. The page Configuration can have it kept.",
+    )
     return redirect(back)
 
 

@@ -15,7 +15,7 @@ SHOWN = 120
 #: The channel on which the server tells what happens to a key: the rest of its name is that key's.
 KEYSPACE = re.compile(rb"__keyspace@\d+__:", re.DOTALL)
 #: A session's key in the middle of something else, such as a script or a message.
-INSIDE = re.compile(r"((?:sessions\.cache(?:d_db)?|accounts\.sessions?+|\bsess(?:ion)?s?:)\w{4})\w+")
+INSIDE = re.compile(r"((?:sessions\.cache(?:d_db)?+|accounts\.sessions?+|\bsess(?:ion)?s?:)\w{4})\w+")
 #: A part of a key that names one thing, not a kind of things; a kind's name is not longer than that.
 ID = re.compile(rb"[0-9a-f-]{16,}")
 LONGEST_KIND = 40

@@ -194,6 +194,7 @@ def test_subscriptions_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
         (b'+1.5 [0 lua] "GET" "a b\\x00"', None, "GET a b\\x00"),
         (b'+1.5 [0 lua] "SET" "k" "unfinished \\x', 9999, "SET k … (9,999 bytes)"),
         (b'+1.5 [0 lua] "SET', 9999, " … (9,999 bytes)"),
+        (b'+1.5 [2 unix:/a path/x.sock] "PING"', None, "PING"),
         (b"+strange", None, "(a command that cannot be shown)"),
         (b"", None, "(a command that cannot be shown)"),
         (b'+1.5 [0 x:1] "SETEX" "session:abc123def', 9999, "SETEX … (9,999 bytes)"),

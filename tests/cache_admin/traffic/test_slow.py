@@ -77,8 +77,8 @@ def test_a_threshold_is_changed_after_its_difference_was_seen(cache: Redis) -> N
         assert cache.config_get("slowlog-log-slower-than")["slowlog-log-slower-than"] == "25000"
     finally:
         cache.config_set("slowlog-log-slower-than", 10_000)
-    event = Event.objects.get(kind="redis.setting_changed")
-    assert (event.data["before"], event.data["after"]) == (10_000, 25_000)
+    event = Event.objects.get(kind="redis.configured")
+    assert (event.data["old"], event.data["new"]) == ("10000", "25000")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ def test_session_keys_and_what_is_kept_under_them() -> None:
     said = words.command([b"SETEX", b"session:abc123def456", b"1800", b'{"user_id":123}'])
     assert said == ["SETEX", "session:abc1…", "…", "…"]
     assert words.command([b"GET", KEY])[1].endswith("sessionss3cr…")
+    plain = words.word(b"arcweb:1:django.contrib.sessions.cached_dbabcdefghijklmnop")
+    assert plain == "arcweb:1:django.contrib.sessions.cached_dbabcd…"
     both = words.command([b"DEL", KEY, b"session:zyxwvu"])
     assert "etsessionkey" not in " ".join(both)
     assert both[2] == "session:zyxw…"
