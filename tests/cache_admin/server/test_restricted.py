@@ -1,0 +1,102 @@
+"""The pages seen through a user whose ACL forbids much: what is off says why, and nothing breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from arcweb.embedded.stack import Stack
+from cache_admin import connections
+from cache_admin.server.capabilities import forget
+from tests.people import client_of
+
+pytestmark = pytest.mark.django_db
+PAGES = ["/redis/", "/redis/eviction/", "/redis/config/"]
+
+
+@pytest.fixture
+def limited(throwaway_stack: Callable[..., Stack], settings: Any) -> Iterator[Callable[..., Redis]]:
+    """`limited("+@read", …)` makes the cache role be reached as a user with these rules."""
+    stack = throwaway_stack(roles=("cache",))
+    full = stack.layout.redis_url("cache")
+    opened = []
+
+    def make(*rules: str) -> Redis:
+        settings.REDIS_URL = full
+        admin = connections.client("cache")
+        opened.append(admin)
+        admin.execute_command("ACL SETUSER", "web", "reset", "on", ">se cret@", "~*", "&*", *rules)
+        settings.REDIS_URL = full.replace(full.split("//")[1].split("@")[0], "web:se%20cret%40")
+        forget()
+        return admin
+
+    yield make
+    for client in opened:
+        client.close()
+    forget()
+
+
+def body(response: Any, status: int = 200) -> str:
+    assert response.status_code == status, response.content.decode()[-2000:]
+    return str(response.content.decode())
+
+
+def test_without_config_and_saving_the_pages_say_why(limited: Callable[..., Redis]) -> None:
+    limited("+@all", "-config", "-save", "-bgsave", "-bgrewriteaof", "-flushdb", "-@dangerous", "+info")
+    admin = client_of("administrator")
+    overview = body(admin.get("/redis/"))
+    assert "The server&#x27;s ACL forbids BGSAVE to the user web" in overview
+    assert "forbids FLUSHDB" in overview
+    assert "BGSAVE…" not in overview
+    config = body(admin.get("/redis/config/"))
+    assert "forbids CONFIG GET to the user web" in config
+    assert "forbids CONFIG GET" in body(admin.get("/redis/config/change/?name=timeout"))
+    for path, data in (
+        ("/redis/save/?command=BGSAVE", {}),
+        ("/redis/flush/?role=cache", {"typed": "db0"}),
+        ("/redis/config/change/?name=timeout", {"step": "look", "value": "9"}),
+        ("/redis/config/rewrite/", {}),
+    ):
+        assert "forbids" in body(admin.post(path, data), 409)
+    assert "Safe" in body(admin.get("/redis/eviction/"))
+    for page in PAGES:
+        assert "cret" not in body(admin.get(page)).replace("secret", "")
+
+
+def test_reading_config_and_not_setting_it(limited: Callable[..., Redis]) -> None:
+    limited("+@all", "-config|set", "-config|rewrite")
+    text = body(client_of("administrator").get("/redis/config/"))
+    assert "maxmemory-policy" in text
+    assert "Changing is off" in text
+    assert "Change…" not in text
+
+
+def test_without_info_the_overview_stands(limited: Callable[..., Redis]) -> None:
+    limited("+@all", "-info")
+    viewer = client_of("viewer")
+    text = body(viewer.get("/redis/"))
+    assert "keeps its figures to itself" in text
+    assert "Valkey 9." in text  # HELLO tells
+    assert "forbids INFO" in body(viewer.get("/redis/eviction/"))
+
+
+def test_the_least_that_connects(limited: Callable[..., Redis]) -> None:
+    limited("+ping", "+client|setname", "+client|setinfo", "+select")
+    for page in PAGES:
+        text = body(client_of("viewer").get(page))
+        assert "forbids" in text
+
+
+def test_a_wrong_password_is_told(limited: Callable[..., Redis], settings: Any) -> None:
+    limited("+@all")
+    settings.REDIS_URL = settings.REDIS_URL.replace("se%20cret", "wrong")
+    forget()
+    for page in PAGES:
+        text = body(client_of("viewer").get(page), 503)
+        assert "refuses the login" in text
+        assert "wrong" not in text.split("<main")[1].replace("wrong password", "").replace(
+            "what is wrong", ""
+        ).replace("WRONGPASS", "")
