@@ -47,6 +47,10 @@ PLAIN = {
     "redis-slow": "/redis/slow/?role=state",
     "redis-live": "/redis/live/",
     "redis-queues": "/redis/queues/",
+    "redis-keys": "/redis/keys/",
+    "redis-keys-state": "/redis/keys/?role=state",
+    "redis-bigkeys": "/redis/bigkeys/",
+    "redis-delete-keys": "/redis/delete-keys/",
     "not-found": "/nothing/here/",
 }
 FIRST_ROW = {
