@@ -18,7 +18,7 @@ describe("redis.client_killed", "ended the connection {id} ({object}) of Redis (
 
 #: A value ends where the next field begins: paths of sockets may hold spaces.
 FIELD = re.compile(rb"([a-z][a-z-]*)=(.*?)(?= [a-z][a-z-]*=|$)")
-#: The letters of `flags`, as the documentation of CLIENT LIST has them.
+#: The letters of `flags`, as the documentation of CLIENT LIST has them, but N (normal) and U (Unix socket).
 FLAGS = {
     "A": "to be closed at once",
     "b": "waits for a blocking command",
@@ -36,7 +36,6 @@ FLAGS = {
     "B": "caches keys by broadcast",
     "T": "does not touch the age of keys",
     "u": "closed until it is unblocked",
-    "U": "by Unix socket",
     "x": "within a transaction",
 }
 #: What this project's connections are for, and what happens to people when one is ended.
@@ -127,7 +126,7 @@ class Client:
 
     @property
     def flags_in_words(self) -> list[str]:
-        return [FLAGS.get(flag, f"flag {flag}") for flag in self.flags if flag != "N"]
+        return [FLAGS.get(flag, f"flag {flag}") for flag in self.flags if flag not in "NU"]
 
     @property
     def lasting(self) -> str:
@@ -141,6 +140,10 @@ class Client:
     def space(self) -> str:
         return "unknown" if self.memory is None else size(self.memory)
 
+
+#: Characters of a name that are shown, and the largest id.
+LONGEST_NAME = 120
+LAST_ID = 2**63 - 1
 
 #: What the list may be reduced to.
 KINDS: dict[str, tuple[str, Callable[[Client], bool]]] = {
@@ -169,6 +172,8 @@ def listed(server: Redis) -> list[Client]:
 
 def find(server: Redis, client_id: int) -> Client | None:
     """One connection by its id."""
+    if not 0 < client_id <= LAST_ID:
+        return None
     own = int(server.client_id())
     return next(iter(parse(raw_list(server, "ID", client_id), own)), None)
 
@@ -208,8 +213,9 @@ def _client(line: bytes, own: int) -> Client:
     library = " ".join(filter(None, (found.get("lib-name", ""), found.get("lib-ver", ""))))
     return Client(
         id=number("id"),
-        name=found.get("name", ""),
-        address=found.get("addr", "unknown"),
+        name=found.get("name", "")[:LONGEST_NAME],
+        # Of a Unix socket the server tells its own path, which is the same for everybody.
+        address="Unix socket" if "U" in found.get("flags", "") else found.get("addr", "unknown"),
         age=number("age"),
         idle=number("idle"),
         command=found.get("cmd", "unknown").replace("|", " "),

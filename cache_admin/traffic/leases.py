@@ -242,7 +242,7 @@ class Lease:
                 if isinstance(reply, list) and len(reply) == 4:
                     _kind, _pattern, channel, message = reply
                     if isinstance(channel, Text) and isinstance(message, Text):
-                        self._keep(datetime.now(UTC), words.word(channel.raw), said(message))
+                        self._keep(datetime.now(UTC), words.word(channel.raw), said(message, channel.raw))
 
         return take
 
@@ -270,8 +270,10 @@ def monitored(line: Text) -> tuple[datetime, str, str]:
     return moment, f"db {database} · {place}", text or "(a command that cannot be shown)"
 
 
-def said(message: Text) -> str:
-    """A message for people."""
+def said(message: Text, channel: bytes) -> str:
+    """A message for people; of Celery's own its size alone."""
+    if words.of_celery(channel):
+        return f"({message.size:,} bytes)"
     cut = message.size > len(message.raw)
     return words.word(message.raw) + (f" ({message.size:,} bytes in all)" if cut else "")
 

@@ -26,7 +26,7 @@ TITLE = "Queues"
 #: Seconds that a message may wait before it is news: beat's own expire after ten.
 LONG = 60.0
 AFTERWARDS = (
-    "No job is lost: PostgreSQL keeps the jobs, and the ledger's reconciler, which runs every ten seconds, "
+    "no job is lost: PostgreSQL keeps the jobs, and the ledger's reconciler, which runs every ten seconds, "
     "sends those again whose message does not come. What is scheduled comes again at its next time."
 )
 
@@ -35,6 +35,7 @@ AFTERWARDS = (
 class Shown:
     queue: queues.Queue
     drawing: Drawing
+    eventful: bool  #: whether anything waited in the last hour
     messages: list[queues.Message]
 
 
@@ -49,7 +50,12 @@ def queue_list(request: HttpRequest, role: Role) -> HttpResponse:
             held = queues.held(server)
             shown["held"] = held
             shown["queues"] = [
-                Shown(queue, _drawing(queue), queues.peek(server, queue.name))
+                Shown(
+                    queue,
+                    _drawing(queue),
+                    any(value for _, value in queue.course),
+                    queues.peek(server, queue.name),
+                )
                 for queue in queues.queues(server, held)
             ]
         waiting = [each.queue for each in shown["queues"] if each.queue.waiting]
@@ -71,7 +77,7 @@ def queue_purge(request: HttpRequest, role: Role, queue: str) -> HttpResponse:
         waiting = queues.length(server, queue)
         question = Question(
             title=f"Empty the queue {queue}",
-            sentence=f"Messages that wait now are dropped: {waiting}. {AFTERWARDS}",
+            sentence=f"Messages that wait now are dropped: {waiting}. But {AFTERWARDS}",
             facts=(
                 Row("Waiting", f"{waiting:,}"),
                 Row("Held by workers", f"{queues.held(server).total:,}; they stay and go on"),
@@ -86,7 +92,7 @@ def queue_purge(request: HttpRequest, role: Role, queue: str) -> HttpResponse:
             return redirect(f"{reverse('admin:redis_queue_purge', args=[queue])}?role={role}")
         record("redis.queue_purged", label=queue, data={"role": role, "messages": waiting})
         dropped = queues.purge(server, queue)
-    messages.success(request, f"{dropped} messages of the queue {queue} are dropped. {AFTERWARDS}")
+    messages.success(request, f"{dropped} messages of the queue {queue} are dropped; {AFTERWARDS}")
     return redirect(back)
 
 

@@ -32,9 +32,8 @@ ID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 #: The last elements of a list, the next to be taken first; of a large one the beginning is not read at all.
 PEEK = """
 local shown = {}
-local length = redis.call('LLEN', KEYS[1])
-for place = length - 1, math.max(0, length - tonumber(ARGV[1])), -1 do
-  local one = redis.call('LINDEX', KEYS[1], place)
+for place = 1, math.min(redis.call('LLEN', KEYS[1]), tonumber(ARGV[1])) do
+  local one = redis.call('LINDEX', KEYS[1], -place)
   if #one > tonumber(ARGV[2]) then one = false end
   shown[#shown + 1] = one
 end

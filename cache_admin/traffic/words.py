@@ -42,16 +42,21 @@ def command(words: list[bytes]) -> list[str]:
         for raw, hidden in zip(words, masked_command([one[:LOOKED_AT] for one in words]), strict=True)
     ]
     secret = queued = False
-    prefix = str(settings.CELERY_BROKER_TRANSPORT_OPTIONS["global_keyprefix"]).encode()
     for position, raw in enumerate(words):
         session = is_session(_split(raw[:LOOKED_AT])[1])
         if secret and not session:
             shown[position] = HIDDEN
-        elif queued and len(raw) > TAG and not raw.startswith(prefix):
+        elif queued and len(raw) > TAG and not of_celery(raw):
             shown[position] = f"({len(raw):,} bytes)"
         secret = secret or session
-        queued = queued or raw.startswith(prefix)
+        queued = queued or of_celery(raw)
     return shown
+
+
+def of_celery(name: bytes) -> bool:
+    """Whether a key or channel is Celery's, so that what it carries has arguments of tasks."""
+    prefix = str(settings.CELERY_BROKER_TRANSPORT_OPTIONS["global_keyprefix"]).encode()
+    return name.startswith(prefix) or b".pidbox" in name or b"celeryev" in name
 
 
 def prefix(key: bytes) -> str:

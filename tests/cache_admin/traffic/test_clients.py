@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from redis import Redis
 
+from arcweb.celery import app
 from arcweb.events.models import Event
 from cache_admin.connections import client
 from cache_admin.traffic import clients
@@ -71,12 +72,21 @@ def test_who_may_not_is_refused(cache: Redis) -> None:
     assert viewer.post(address, {"typed": str(cache.client_id())}).status_code == 403
     assert client_of("").get(PAGE).status_code == 403
     assert viewer.get(PAGE, {"order": "odd"}).status_code == 400
+    assert client_of("operator").get(f"{PAGE}{'9' * 40}/kill/").status_code == 404
+
+
+def test_a_name_of_ten_thousand_characters(cache: Redis) -> None:
+    cache.client_setname("<script>" + "n" * 10_000)
+    said = client_of("viewer").get(PAGE).content.decode()
+    assert "&lt;script&gt;nnnn" in said
+    assert "n" * 200 not in said
 
 
 def test_fields_with_spaces_and_unknown_flags() -> None:
-    [one, two] = clients.parse(
-        b"id=3 addr=/a path/with spaces/x.sock:0 laddr=/a path:0 name= age=9 idle=2 flags=bUz db=1 "
+    [one, three, two] = clients.parse(
+        b"id=3 addr=/a path/with spaces/x.sock:0 laddr=/a path:0 name= age=9 idle=2 flags=bz db=1 "
         b"tot-mem=2048 cmd=client|list user=default lib-name=redis-py lib-ver=8.1.0\n"
+        b"id=5 addr=[/tmp/x.sock:0]:0 name= flags=NU\n"
         b"id=4 addr=[::1]:99 name=x age=100000 idle=5 flags=N db=0 cmd=get\n",
         own=4,
     )
@@ -87,8 +97,15 @@ def test_fields_with_spaces_and_unknown_flags() -> None:
         True,
         "redis-py 8.1.0",
     )
-    assert one.flags_in_words == ["waits for a blocking command", "by Unix socket", "flag z"]
+    assert one.flags_in_words == ["waits for a blocking command", "flag z"]
+    assert (three.address, three.flags_in_words) == ("Unix socket", [])
     assert (two.address, two.own, two.space, two.flags_in_words) == ("[::1]:99", True, "unknown", [])
+
+
+def test_lines_to_the_queues_have_their_name(state: Redis) -> None:
+    with app.connection_for_write() as connection:
+        connection.default_channel.client.ping()
+        assert "arcweb-celery" in {client.name for client in clients.listed(state)}
 
 
 def test_queries_do_not_grow(django_assert_num_queries: object) -> None:

@@ -127,12 +127,14 @@ def test_messages_of_matching_channels_come_masked(cache: Redis) -> None:
     cache.publish("other", "unseen")
     cache.publish("news:today", '{"gone": "session:abc123def456"}')
     cache.publish("news:binary", b"\xff\x00")
+    cache.publish("news.pidbox", '{"arguments": "private"}')
     cache.publish("news:large", "y" * 100_000)
-    wait_until(lambda: len(lease.lines) == 4)
+    wait_until(lambda: len(lease.lines) == 5)
     assert said(lease).splitlines() == [
         "news:today hello\\r\\n<i>you</i>",
         'news:today {"gone": "session:abc1…"}',
         "news:binary \\xff\\x00",
+        "news.pidbox (24 bytes)",
         f"news:large {'y' * 120}… (4,096 bytes) (100,000 bytes in all)",
     ]
 
