@@ -22,8 +22,8 @@ logger = logging.getLogger(__name__)
 PREFIX = "arcweb:leaderboard:"
 #: Members that a board of this project keeps: those of the highest scores.
 MOST = 1000
-#: Sorted sets that are something else: those of Celery's queues, and who waits for a lock.
-NO_BOARDS = (b"arcweb:celery:", locks.WAITERS.encode())
+#: Sorted sets that are something else: those of Celery's queues and of locks.
+NO_BOARDS = (b"arcweb:celery:", locks.WAITERS.encode(), locks.LISTED.encode())
 LOG_EVERY = 60.0  # seconds
 #: Members above and below one whose place is asked for.
 AROUND = 3

@@ -14,7 +14,7 @@ from arcweb.events import record
 from cache_admin import connections
 from cache_admin.connections import Role
 from cache_admin.rooms import context, link, redis_page
-from cache_admin.structures import addresses, locks, scan
+from cache_admin.structures import addresses, locks
 from cache_admin.structures.asking import Question, confirmed, gone, lasting, posted
 
 MOST = 200
@@ -34,7 +34,7 @@ class Line:
 def locks_page(request: HttpRequest, role: Role) -> HttpResponse:
     """Every held lock, those that never run out first."""
     with connections.client(role) as client:
-        found = scan.find(client, "*lock:*", kind="string", keep=locks.is_lock, most=MOST)
+        found = locks.find(client, MOST)
         held = locks.read(client, found.keys)
     held.sort(key=lambda one: (one.ttl is not None, -(one.age or 0), one.key))
     shown = {

@@ -18,7 +18,7 @@ import os
 import socket
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, Self
@@ -30,20 +30,25 @@ from redis.lock import Lock as RedisLock
 
 from cache_admin import connections
 from cache_admin.masking import text
+from cache_admin.structures import scan
+from cache_admin.structures.scan import Found
 
-__all__ = ["Held", "Lock", "LockError", "LockNotOwnedError", "force_release", "lock", "read"]
+__all__ = ["Held", "Lock", "LockError", "LockNotOwnedError", "find", "force_release", "lock", "read"]
 
 PREFIX = "arcweb:lock:"
 #: The counter behind the fencing numbers of all locks: never expires, or the numbers would fall.
 FENCE = "arcweb:lock-fence"
 WAITERS = "arcweb:lock-waiters:"
+#: The keys taken last, by when: so that they are found among millions of others. Bounded by MOST_LISTED.
+LISTED = "arcweb:lock-listed"
+MOST_LISTED = 1000
 #: Seconds after which one who waited and died is no longer counted.
 WAITER_SECONDS = 5
 LONGEST_OWNER = 200
 #: Bytes of a lock's value that are read; others may keep anything in it.
 MOST_READ = 1024
 
-#: KEYS: lock, fence, waiters. ARGV: token, owner, milliseconds, name of the waiter ("": it does not wait).
+#: KEYS: lock, fence, waiters, list. ARGV: token, owner, milliseconds, the waiter ("": it does not wait).
 #: Returns the value that was set, by which the lock is released, or nothing.
 TAKE = """
 local time = redis.call('TIME')
@@ -65,11 +70,13 @@ local value = cjson.encode({
     since = string.format('%%.0f', now), fence = string.format('%%.0f', fence)
 })
 redis.call('SET', KEYS[1], value, 'PX', ARGV[3])
+redis.call('ZADD', KEYS[4], now, KEYS[1])
+redis.call('ZREMRANGEBYRANK', KEYS[4], 0, %(listed)d)
 if ARGV[4] ~= '' then
     redis.call('ZREM', KEYS[3], ARGV[4])
 end
 return value
-""" % {"waiter_ms": WAITER_SECONDS * 1000}  # noqa: UP031 - Lua's braces and format()'s would fight
+""" % {"waiter_ms": WAITER_SECONDS * 1000, "listed": -MOST_LISTED - 1}  # noqa: UP031 - Lua's braces and format()'s would fight
 
 #: KEYS: lock. ARGV: sha1 of the value that the holder had.
 FORCE = """
@@ -121,7 +128,7 @@ class Lock(RedisLock):
 
     def do_acquire(self, token: Any) -> bool:
         value = _take()(
-            keys=[self.name, FENCE, self._waiters],
+            keys=[self.name, FENCE, self._waiters, LISTED],
             args=[token, self.owner, self._milliseconds, self._waiter],
             client=self.redis,
         )
@@ -185,6 +192,18 @@ class Held:
     def ours(self) -> bool:
         """Whether it was taken by this helper."""
         return self.key.startswith(PREFIX.encode())
+
+
+def find(client: Redis, most: int, *, seconds: float = scan.SECONDS) -> Found:
+    """The keys of held locks: this helper's by their list, the others within a bound of time."""
+    listed: Any = client.zrange(LISTED, 0, MOST_LISTED - 1, desc=True)
+    scanned = scan.find(client, "*lock:*", kind="string", keep=is_lock, most=most, seconds=seconds)
+    pipe = client.pipeline(transaction=False)
+    for key in listed:
+        pipe.exists(key)
+    there = [key for key, exists in zip(listed, pipe.execute(), strict=True) if exists]
+    keys = dict.fromkeys([*there, *scanned.keys])
+    return replace(scanned, keys=tuple(sorted(keys)[:most]), complete=scanned.complete and len(keys) <= most)
 
 
 def is_lock(key: bytes) -> bool:

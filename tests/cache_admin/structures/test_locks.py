@@ -100,6 +100,26 @@ def test_a_lock_without_a_timeout_is_refused(timeout: float) -> None:
         locks.lock("a", timeout=timeout)
 
 
+def test_own_locks_are_found_where_the_look_ends_early(state: Redis) -> None:
+    state.eval("for i = 1, 20000 do redis.call('SET', 'filler:' .. i, '') end", 0)
+    state.set("lock:plain", "x", ex=60)
+    with locks.lock("report", timeout=60):
+        state.zadd(locks.LISTED, {f"arcweb:lock:long-released-{n}": n for n in range(50)})
+        found = locks.find(state, 100, seconds=30)
+        assert found.complete
+        assert found.keys == (b"arcweb:lock:report", b"lock:plain")
+        found = locks.find(state, 100, seconds=0)
+        assert not found.complete
+        assert b"arcweb:lock:report" in found.keys
+
+
+def test_the_list_of_locks_is_bounded(state: Redis) -> None:
+    state.zadd(locks.LISTED, {f"arcweb:lock:{n}": n for n in range(locks.MOST_LISTED + 10)})
+    with locks.lock("report", timeout=60):
+        assert state.zcard(locks.LISTED) == locks.MOST_LISTED
+        assert state.zscore(locks.LISTED, "arcweb:lock:report")
+
+
 def test_those_who_wait_are_counted(state: Redis) -> None:
     with locks.lock("wanted", timeout=5, owner="first"):
         waiting = locks.lock("wanted", timeout=5, wait=0.12)
