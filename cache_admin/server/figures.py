@@ -97,6 +97,7 @@ def _server(info: Info, named: str, latency: float | None) -> tuple[Figure, ...]
     if replicas:
         role += f" of {replicas} replica{'' if replicas == 1 else 's'}"
     link = str(info.get("master_link_status", ""))
+    mode = str(info.get("redis_mode", info.get("server_mode", UNKNOWN)))
     return (
         Figure("version", named, "valkey_version" if "valkey_version" in info else "redis_version"),
         Figure("up for", _of(info, "uptime_in_seconds", lasting), "uptime_in_seconds"),
@@ -107,7 +108,12 @@ def _server(info: Info, named: str, latency: float | None) -> tuple[Figure, ...]
             "bad" if link == "down" else "idle",
             "the link to its primary is down" if link == "down" else "",
         ),
-        Figure("mode", str(info.get("redis_mode", info.get("server_mode", UNKNOWN))), "redis_mode"),
+        Figure(
+            "mode",
+            mode,
+            "redis_mode",
+            note="the figures are those of this node alone" if mode == "cluster" else "",
+        ),
         Figure(
             "answer to a PING",
             UNKNOWN if latency is None else quantity(latency * 1000, "ms"),

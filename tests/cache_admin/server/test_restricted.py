@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from redis import Redis
 
 from arcweb.embedded.stack import Stack
 from cache_admin import connections
-from cache_admin.server.capabilities import forget
+from cache_admin.server.capabilities import capabilities, forget
 from tests.people import client_of
 
 pytestmark = pytest.mark.django_db
@@ -88,6 +90,38 @@ def test_the_least_that_connects(limited: Callable[..., Redis]) -> None:
     for page in PAGES:
         text = body(client_of("viewer").get(page))
         assert "forbids" in text
+
+
+def documented(user: str) -> list[str]:
+    """The rules of a user in docs/REDIS.md, without name and password."""
+    text = (Path(__file__).parents[3] / "docs" / "REDIS.md").read_text()
+    line = re.search(rf"^ACL SETUSER {user} on >PASSWORD ([^`]*)^```", text, re.MULTILINE)
+    assert line is not None
+    return line[1].split()
+
+
+def test_the_documented_viewer_sees_and_may_change_nothing(limited: Callable[..., Redis]) -> None:
+    limited(*documented("arcweb-viewer"))
+    off = set(capabilities("cache").reasons)
+    assert not off & {"INFO", "CONFIG GET", "CLIENT LIST", "SLOWLOG", "LATENCY", "MEMORY USAGE", "SCAN"}
+    assert off >= {
+        "CONFIG SET",
+        "CLIENT KILL",
+        "UNLINK",
+        "FLUSHDB",
+        "BGSAVE",
+        "SAVE",
+        "SLOWLOG RESET",
+        "EVAL",
+    }
+    for page in PAGES:
+        assert "state unknown" not in body(client_of("administrator").get(page))
+
+
+def test_the_documented_user_of_this_site_may_do_all_that_its_pages_do(limited: Callable[..., Redis]) -> None:
+    limited(*documented("arcweb"), "+commandlog")
+    assert set(capabilities("cache").reasons) == {"ACL", "CLUSTER", "SENTINEL"}
+    assert body(client_of("administrator").get("/redis/config/"))
 
 
 def test_a_wrong_password_is_told(limited: Callable[..., Redis], settings: Any) -> None:
