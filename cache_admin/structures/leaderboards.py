@@ -23,7 +23,7 @@ PREFIX = "arcweb:leaderboard:"
 #: Members that a board of this project keeps: those of the highest scores.
 MOST = 1000
 #: Sorted sets that are something else: those of Celery's queues and of locks.
-NO_BOARDS = (b"arcweb:celery:", locks.WAITERS.encode(), locks.LISTED.encode())
+NO_BOARDS = (b"arcweb:celery:", locks.ABOUT.encode())
 LOG_EVERY = 60.0  # seconds
 #: Members above and below one whose place is asked for.
 AROUND = 3

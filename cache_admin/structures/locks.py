@@ -36,11 +36,13 @@ from cache_admin.structures.scan import Found
 __all__ = ["Held", "Lock", "LockError", "LockNotOwnedError", "find", "force_release", "lock", "read"]
 
 PREFIX = "arcweb:lock:"
+#: What is kept about locks.
+ABOUT = "arcweb:locks:"
 #: The counter behind the fencing numbers of all locks: never expires, or the numbers would fall.
-FENCE = "arcweb:lock-fence"
-WAITERS = "arcweb:lock-waiters:"
+FENCE = f"{ABOUT}fence"
+WAITERS = f"{ABOUT}waiters:"
 #: The keys taken last, by when: so that they are found among millions of others. Bounded by MOST_LISTED.
-LISTED = "arcweb:lock-listed"
+LISTED = f"{ABOUT}listed"
 MOST_LISTED = 1000
 #: Seconds after which one who waited and died is no longer counted.
 WAITER_SECONDS = 5

@@ -14,7 +14,8 @@ from redis import Redis
 from redis.exceptions import LockError, LockNotOwnedError
 
 from arcweb.events.models import Event, EventDetail
-from cache_admin.structures import addresses, locks
+from cache_admin.server.purposes import purpose_of
+from cache_admin.structures import addresses, leaderboards, locks
 from tests.cache_admin.structures.conftest import CONTEXT, in_processes
 from tests.people import client_of
 
@@ -120,6 +121,15 @@ def test_the_list_of_locks_is_bounded(state: Redis) -> None:
         assert state.zscore(locks.LISTED, "arcweb:lock:report")
 
 
+def test_whatever_belongs_to_locks_is_known_as_that(state: Redis) -> None:
+    with locks.lock("wanted", timeout=5):
+        assert not locks.lock("wanted", timeout=5, wait=0.06).acquire()
+        keys = set(state.scan_iter())
+        assert len(keys) == 4
+        assert {purpose_of(key, state.type(key)) for key in keys} == {"lock"}
+        assert not leaderboards.boards_in(state, 10).keys
+
+
 def test_those_who_wait_are_counted(state: Redis) -> None:
     with locks.lock("wanted", timeout=5, owner="first"):
         waiting = locks.lock("wanted", timeout=5, wait=0.12)
@@ -127,7 +137,7 @@ def test_those_who_wait_are_counted(state: Redis) -> None:
         waiting.redis.close()
         [held] = locks.read(state, [b"arcweb:lock:wanted"])
         assert (held.owner, held.waiters) == ("first", 1)
-        assert 0 < state.pttl("arcweb:lock-waiters:wanted") <= 5000
+        assert 0 < state.pttl("arcweb:locks:waiters:wanted") <= 5000
 
 
 @pytest.mark.django_db
