@@ -155,9 +155,11 @@ def test_a_provider_that_is_late_gives_a_keyword_answer_that_says_so(
     embedding_server.answer = slow
     Memory.objects.create(agent=agent, content="The worker keeps a lease on the batch.")
     Memory.objects.create(agent=agent, content="Nothing of the kind.")
+    import openai.resources.embeddings  # noqa: F401 - seconds on a busy machine, and no part of the waiting
+
     started = time.monotonic()
     result = search("leases", embedding_server.provider(), filters=Filters(agent.pk))
-    assert time.monotonic() - started < 4  # the client's first import is in it
+    assert time.monotonic() - started < 4
     assert result.route == "keyword"
     assert "did not answer within 0.2 s" in result.note
     assert [hit.content for hit in result.hits] == ["The worker keeps a lease on the batch."]
