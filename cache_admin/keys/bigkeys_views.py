@@ -65,7 +65,7 @@ def _survey(role: Role, result: dict[str, Any], before: dict[str, Any] | None) -
             "share": 100 * one["bytes"] / whole,
             "grown": signed(growth[name]) if name in growth else "",
         }
-        for name, one in found.get("prefixes", {}).items()
+        for name, one in largest(found.get("prefixes", {}))
     ]
     types = [
         {
@@ -75,7 +75,7 @@ def _survey(role: Role, result: dict[str, Any], before: dict[str, Any] | None) -
             "share": 100 * one["bytes"] / whole,
             "mean": size(one["bytes"] / max(1, one["keys"])),
         }
-        for name, one in found.get("types", {}).items()
+        for name, one in largest(found.get("types", {}))
     ]
     total = found.get("bytes", 0)
     return {
@@ -88,6 +88,11 @@ def _survey(role: Role, result: dict[str, Any], before: dict[str, Any] | None) -
         "types": types,
         "seconds": found.get("seconds", 0),
     }
+
+
+def largest(sums: dict[str, dict[str, int]]) -> list[tuple[str, dict[str, int]]]:
+    """By memory; the database keeps no order of names."""
+    return sorted(sums.items(), key=lambda item: -item[1]["bytes"])
 
 
 def signed(difference: float) -> str:

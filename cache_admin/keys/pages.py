@@ -6,14 +6,15 @@ from arcweb.registry import Page, register_page
 from cache_admin.keys import actions, bigkeys_views, pattern_views, views
 
 VIEW, CHANGE, DELETE = (f"cache_admin.{verb}_keys" for verb in ("view", "change", "delete"))
-KEY = "redis/key/<str:code>/"
+#: No key has the address "delete", which is the page of patterns: it is no base64 that code_of() writes.
+KEY = "redis/keys/<str:code>/"
 
 register_page(Page("redis/keys/", views.browse, "redis_keys", "Keys", "Redis", VIEW, order=20))
 register_page(
     Page("redis/bigkeys/", bigkeys_views.page, "redis_bigkeys", "Big keys", "Redis", VIEW, order=25)
 )
 for path, view, name, title, permission in (
-    ("redis/delete-keys/", pattern_views.page, "redis_delete_keys", "Delete keys by pattern", DELETE),
+    ("redis/keys/delete/", pattern_views.page, "redis_delete_keys", "Delete keys by pattern", DELETE),
     (KEY, views.key_page, "redis_key", "Key", VIEW),
     (f"{KEY}download/", views.download, "redis_key_download", "Download a value", VIEW),
     (f"{KEY}value/", actions.change_value, "redis_key_value", "Change a value", CHANGE),

@@ -17,6 +17,7 @@ from django.views.decorators.http import require_safe
 from redis import Redis
 from redis.exceptions import ResponseError
 
+from arcweb.charts import size
 from arcweb.servers import duration
 from cache_admin import connections
 from cache_admin.connections import Role
@@ -45,6 +46,10 @@ class Line:
     @property
     def expiry(self) -> str:
         return expiry(self.row.ttl)
+
+    @property
+    def memory(self) -> str:
+        return "unknown" if self.row.size is None else size(self.row.size)
 
 
 def expiry(ttl: int | None) -> str:
@@ -182,6 +187,10 @@ def show(
         "name": names.shown(key),
         "code": names.code_of(key),
         "known": known,
+        "memory": "" if known.size is None else size(known.size),
+        "length": f"{known.length:,}",
+        "preview": size(value.shown) if isinstance(value, String) else "",
+        "whole": size(known.length),
         "value": value,
         "is_string": isinstance(value, String),
         "editable": editable,

@@ -103,7 +103,7 @@ def bench_keys(rounds: int) -> None:
         "Keys": "/redis/keys/",
         "Keys by pattern": "/redis/keys/?match=user:5*",
         "Keys that expire": "/redis/keys/?ttl=some",
-        "One key": f"/redis/key/{code_of(b'user:500:profile')}/",
+        "One key": f"/redis/keys/{code_of(b'user:500:profile')}/",
     }
     times: dict[tuple[str, int], list[float]] = {}
     try:

@@ -39,6 +39,14 @@ PLAIN = {
     "groups": "/auth/group/",
     "group-add": "/auth/group/add/",
     "find": "/find/?q=a",
+    "redis": "/redis/",
+    "redis-state": "/redis/?role=state&period=fortnight",
+    "redis-eviction": "/redis/eviction/?role=state",
+    "redis-config": "/redis/config/",
+    "redis-config-change": "/redis/config/change/?name=maxmemory-policy",
+    "redis-config-rewrite": "/redis/config/rewrite/",
+    "redis-save": "/redis/save/?command=SAVE",
+    "redis-flush": "/redis/flush/?role=cache",
     "redis-sessions": "/redis/sessions/",
     "redis-locks": "/redis/locks/",
     "redis-limits": "/redis/limits/?limit=search&identity=user:1",
@@ -50,7 +58,7 @@ PLAIN = {
     "redis-keys": "/redis/keys/",
     "redis-keys-state": "/redis/keys/?role=state",
     "redis-bigkeys": "/redis/bigkeys/",
-    "redis-delete-keys": "/redis/delete-keys/",
+    "redis-delete-keys": "/redis/keys/delete/",
     "not-found": "/nothing/here/",
 }
 FIRST_ROW = {

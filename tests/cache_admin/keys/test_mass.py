@@ -21,7 +21,7 @@ from cache_admin.keys import mass
 from tests.people import client_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
-PAGE = "/redis/delete-keys/?role=state"
+PAGE = "/redis/keys/delete/?role=state"
 
 
 @pytest.fixture(autouse=True)
@@ -121,7 +121,7 @@ def test_a_count_of_the_other_role_confirms_nothing(state: Redis) -> None:
     client = client_of("operator")
     count = counted(client, "a*")
     other = {"do": "delete", "count": str(count.pk), "typed": "1"}
-    assert client.post("/redis/delete-keys/?role=cache", other).status_code == 404
+    assert client.post("/redis/keys/delete/?role=cache", other).status_code == 404
     assert client.post(PAGE, other | {"count": "x"}).status_code == 404
 
 
