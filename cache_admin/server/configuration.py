@@ -9,10 +9,11 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import ResponseError
 
+from arcweb.charts import size
 from arcweb.events import record
 from arcweb.events.sentences import describe
 from cache_admin.connections import Role
-from cache_admin.server.catalogue import PROTECTED, SECRET, SETTINGS, Advice, Setting, fitting, same
+from cache_admin.server.catalogue import PROTECTED, SECRET, SETTINGS, Advice, Setting, fitting, in_bytes, same
 
 describe("redis.configured", "set {setting} of the {role} role from “{old}” to “{new}”")
 describe("redis.configure_refused", "failed to set {setting} of the {role} role to “{new}”")
@@ -35,6 +36,12 @@ class Line:
     current: str
     advice: Advice
     fits: bool | None  #: None: any will do
+
+    @property
+    def words(self) -> str:
+        """Bytes for people, where the value is a number of them."""
+        held = in_bytes(self.current) if self.setting.kind == "memory" else None
+        return size(held) if held else ""
 
 
 @dataclass(frozen=True)

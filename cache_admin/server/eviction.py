@@ -78,7 +78,7 @@ def verdict(role: Role, info: Mapping[str, Any], survey: Survey) -> Verdict:
         word,
         sentence,
         policy,
-        POLICIES.get(policy, "This site does not know this policy."),
+        POLICIES.get(policy, "This site does not know it."),
         headroom(used, most),
         lines,
     )
@@ -128,6 +128,12 @@ def _fate(policy: str, expiring: int) -> str:
 def _judge(
     role: Role, policy: str, used: float, most: float, survey: Survey, lines: tuple[Line, ...]
 ) -> tuple[State, str, str]:
+    if not policy:
+        return (
+            "unknown",
+            "Unknown",
+            ("This server does not tell its policy: nobody here can say what it evicts."),
+        )
     full = bool(most) and used >= NEAR * most
     what = "of the keys seen" if not survey.complete else "of all keys"
     if not survey.seen and not (role == "state" and evicts(policy)):

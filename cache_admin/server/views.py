@@ -75,7 +75,7 @@ def redis_save(request: HttpRequest, role: Role) -> HttpResponse:
                     target_url=rooms.link("redis_overview", role),
                     params=facts,
                     title=f"{way.command} on the {role} role",
-                    unique_key=f"{saving.JOB_KIND}:{role}",
+                    unique_key=f"{saving.JOB_KIND}:{role}:{way.command}",
                 )
             messages.success(request, f"{way.command} is on its way; this page follows it to its end.")
             return HttpResponseRedirect(reverse("admin:jobs_job_change", args=[job.pk]))
