@@ -118,7 +118,6 @@ class Lease:
             redis = client(self.role, client_name=NAMES[self.kind], protocol=2)
             self._on_end.append(redis.close)
             connection = redis.connection_pool.get_connection()
-            self._on_end.append(connection.disconnect)
             # redis-py reads a reply as a whole, and nothing but replies; here the stream itself is read.
             sock = connection._sock  # noqa: SLF001
             self._ask(connection)
