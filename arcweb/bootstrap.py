@@ -68,7 +68,7 @@ def install(kind: str) -> None:
     if not works():
         make_environment()
     lock = LOCKS[kind]
-    tell(f"Installing {lock.name} into .venv; the first time takes a minute or two")
+    tell(f"Installing {lock.name} into .venv; the first time takes some minutes")
     pip = [str(PYTHON), "-I", "-m", "pip", "--disable-pip-version-check", "--no-input"]
     command = [*pip, "install", "--quiet", "--require-hashes", "-r", str(lock)]
     code = subprocess.run(command, cwd=ROOT, stdout=sys.stderr, check=False).returncode

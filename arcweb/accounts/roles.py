@@ -17,8 +17,8 @@ ROLES: tuple[Role, ...] = get_args(Role)
 
 #: What a role is, for the form that chooses it.
 WORDS: dict[Role, str] = {
-    "viewer": "sees agents, memories, jobs and events, and changes nothing",
-    "operator": "works with agents, documents, memories and jobs",
+    "viewer": "sees agents, memories, jobs, events and what Redis holds, and changes nothing",
+    "operator": "works with agents, documents, memories, jobs, and the keys and clients of Redis",
     "administrator": "may do everything, people and their sessions too",
 }
 

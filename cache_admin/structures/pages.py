@@ -8,7 +8,15 @@ from cache_admin.structures import leaderboard_views, limit_views, lock_views, s
 VIEW = "cache_admin.view_keys"
 GROUP: Group = "Redis"
 register_page(
-    Page("redis/sessions/", session_views.sessions_page, "redis_sessions", "Sessions", GROUP, VIEW, order=30)
+    Page(
+        "redis/sessions/",
+        session_views.sessions_page,
+        "redis_sessions",
+        "Stored sessions",
+        GROUP,
+        VIEW,
+        order=30,
+    )
 )
 register_page(Page("redis/locks/", lock_views.locks_page, "redis_locks", "Locks", GROUP, VIEW, order=75))
 register_page(

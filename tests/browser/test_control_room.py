@@ -157,9 +157,9 @@ def test_a_viewer_sees_and_cannot_touch(profile: Any, site: Site) -> None:
     page: Page = profile()
     site.log_in(page, "vera", site.add_user("vera", "viewer"))
     rooms = page.get_by_role("navigation", name="Rooms")
-    expect(rooms.get_by_role("link", name="Memories")).to_be_visible()
+    expect(rooms.get_by_role("link", name="Memories", exact=True)).to_be_visible()
     for hidden in ("Ingest", "Sessions", "Users"):
-        expect(rooms.get_by_role("link", name=hidden)).to_have_count(0)
+        expect(rooms.get_by_role("link", name=hidden, exact=True)).to_have_count(0)
     page.goto(f"{site.url}/agents/agent/")
     expect(page.get_by_role("link", name="ops-guide")).to_be_visible()
     expect(page.get_by_role("link", name="Add agent")).to_have_count(0)

@@ -24,6 +24,12 @@
       mark.textContent = words;
     }
     panel.classList.add("unanswered");
+    // What was green may be so no more: the word says that nobody knows.
+    const state = panel.querySelector(".state.good");
+    if (state) {
+      state.className = "state unknown";
+      state.textContent = "No answer";
+    }
   };
 
   document.addEventListener("htmx:beforeRequest", (event) => {
