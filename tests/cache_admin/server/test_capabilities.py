@@ -97,11 +97,20 @@ def test_without_transactions_nothing_is_done_and_reads_are_tried(
         admin.delete("arcweb:test:here")
 
 
-def test_without_a_configuration_file_there_is_nothing_to_rewrite() -> None:
-    class Bare:
-        def __getattr__(self, name: str) -> object:
-            raise AssertionError(name)
+def test_a_mighty_user_without_transactions_deletes_nothing(settings: Any) -> None:
+    """Every command is allowed but those that would hold the probes back."""
+    with connections.client("cache") as admin:
+        admin.set("arcweb:test:here", "1")
+        saved = admin.info("persistence")["rdb_last_save_time"]
+        for _ in _user(admin, settings, "+@all", "-multi", "-acl"):
+            found = capabilities("cache")
+            assert found.why_not("FLUSHDB") == ""
+            assert admin.get("arcweb:test:here") == b"1"
+            assert admin.info("persistence")["rdb_last_save_time"] == saved
+        admin.delete("arcweb:test:here")
 
+
+def test_the_real_version_is_told() -> None:
     assert identify({"redis_version": "7.2.4", "server_name": "valkey", "valkey_version": "8.1.0"}) == (
         "Valkey",
         "8.1.0",
