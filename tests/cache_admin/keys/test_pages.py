@@ -6,6 +6,8 @@ import json
 import os
 import pickle
 import re
+import socket
+import time
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -381,3 +383,26 @@ def test_the_number_of_queries_does_not_grow(cache: Redis, django_assert_max_num
             client.get(LIST)
         counts.append(len(captured))
     assert counts[0] == counts[1]
+
+
+def test_a_server_that_is_away_or_silent_is_told_within_a_second(cache: Redis, settings: Any) -> None:
+    cache.set("a", "x")
+    client = client_of("operator")
+    client.get(LIST)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections and says nothing
+        for url, words in (
+            ("redis://127.0.0.1:1/0", "cannot be reached"),
+            (f"redis://127.0.0.1:{silent.getsockname()[1]}/0", "did not answer in time"),
+        ):
+            settings.REDIS_URL = url
+            for address_, sent in (
+                (LIST, None),
+                (address(b"a"), None),
+                (address(b"a", "expiry"), {"seconds": "9"}),
+            ):
+                started = time.monotonic()
+                answer = client.get(address_) if sent is None else client.post(address_, sent)
+                assert answer.status_code == 503
+                assert words in text(answer)
+                assert time.monotonic() - started < 2  # the timeout is 0.5 s; the rest is a busy machine
+    assert events() == []
