@@ -62,8 +62,7 @@ class AgentAdmin(CountedDeletion, ChangedFieldsOnly, LargeTable, AuditedAdmin):
     search_help_text = "The beginning of a name, in any case."
     sortable_by = ("name", "created")
     ordering = ("name",)
-    readonly_fields = ("id", "created_at", "updated_at")
-    fields = ("name", "type", "config", "id", "created_at", "updated_at")
+    fields = ("name", "type", "config")
 
     class Media:
         css = {"all": ["arcweb/records.css"]}

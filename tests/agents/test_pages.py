@@ -20,6 +20,7 @@ from agents.querysets import known_types
 from arcweb.events import record
 from arcweb.events.models import Event
 from memories.models import Memory
+from tests.people import client_of
 
 pytestmark = pytest.mark.django_db
 LIST = "/agents/agent/"
@@ -205,3 +206,10 @@ def test_a_name_with_blanks_can_be_typed_to_confirm(admin_client: Client) -> Non
     assert Agent.objects.exists()
     admin_client.post(url, {"post": "yes", "typed": "night watch 2"})
     assert not Agent.objects.exists()
+
+
+def test_the_form_of_a_new_agent_asks_for_what_is_typed_and_shows_nothing_else() -> None:
+    page = client_of("operator").get("/agents/agent/add/").content.decode()
+    assert "id_config" in page
+    assert "DatabaseDefault" not in page
+    assert "Created at" not in page
