@@ -171,12 +171,12 @@ def test_the_hit_rate_is_that_of_the_last_minute(viewer: Client) -> None:
 
     now = samplers.take("cache")
     moment = timezone.now() - timedelta(seconds=70)
-    values = {"hits": now["hits"] - 90, "misses": now["misses"] - 10, "evicted": now["evicted"]}
+    values = {"hits": now["hits"] - 90_000, "misses": now["misses"] - 10_000, "evicted": now["evicted"]}
     Sample.objects.create(source="redis-cache", taken_at=moment, read_at=moment, values=values)
     text = fragment(viewer, "redis-cache")
-    # The page's own reads count too, so the rate is near 90 %, not 90 % exactly.
+    # Reads of the page and of tests beside this one count too, so it is near 90 %, not 90 % exactly.
     rate = float(text.split('<div class="big num">')[1].split(" %")[0])
-    assert 80 < rate < 95
+    assert 88 < rate < 92
 
 
 def test_without_a_sample_of_then_the_last_minute_is_unknown(viewer: Client) -> None:

@@ -169,7 +169,7 @@ def test_counting_never_reads_the_table() -> None:
             f"EXPLAIN {memory_samplers.COUNT}", {"states": list(memory_samplers.STATES), "most": 10_000}
         )
         plan = "\n".join(line for (line,) in cursor.fetchall())
-    assert "Index Only Scan using idx_memories_state" in plan
+    assert "Index Only Scan using idx_memories_" in plan
     assert "Seq Scan on memories" not in plan
 
 

@@ -90,7 +90,9 @@ def test_without_transactions_nothing_is_done_and_reads_are_tried(
 ) -> None:
     with connections.client("cache") as admin:
         admin.set("arcweb:test:here", "1")
-        for _ in _user(admin, settings, *rules, "+ping", "+client|setname", "+client|setinfo", "-acl"):
+        for _ in _user(
+            admin, settings, *rules, "+ping", "+select", "+client|setname", "+client|setinfo", "-acl"
+        ):
             found = capabilities("cache")
             assert "ACL" in found.why_not("CONFIG GET")
             assert admin.get("arcweb:test:here") == b"1"

@@ -33,7 +33,7 @@ def _no_lease_stays() -> Iterator[None]:
         lease.stop()
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 5.0) -> float:
+def wait_until(condition: Callable[[], Any], seconds: float = 20.0) -> float:
     """How long it took."""
     started = time.monotonic()
     while not condition():
