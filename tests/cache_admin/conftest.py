@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import fcntl
+from collections.abc import Iterator
 
 import pytest
+from django.conf import settings
 
-HERE = Path(__file__).parent
 
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One after the other, in one process."""
-    for item in items:
-        if item.path.is_relative_to(HERE):
-            item.add_marker(pytest.mark.xdist_group("redis"))
+@pytest.fixture(autouse=True)
+def one_after_the_other() -> Iterator[None]:
+    """Whatever process they run in."""
+    with (settings.ARC_DATA_DIR / "redis-tests.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
