@@ -84,6 +84,7 @@ INSTALLED_APPS = [
     "arcweb.events",
     "arcweb.samples",
     "arcweb.accounts",
+    "arcweb.database",
     "agents",
     "memories",
     "cache_admin",

@@ -17,8 +17,8 @@ ROLES: tuple[Role, ...] = get_args(Role)
 
 #: What a role is, for the form that chooses it.
 WORDS: dict[Role, str] = {
-    "viewer": "sees agents, memories, jobs, events and what Redis holds, and changes nothing",
-    "operator": "works with agents, documents, memories, jobs, and the keys and clients of Redis",
+    "viewer": "sees agents, memories, jobs, events, PostgreSQL and what Redis holds, and changes nothing",
+    "operator": "works with agents, documents, memories, jobs, what PostgreSQL runs, and what Redis holds",
     "administrator": "may do everything, people and their sessions too",
 }
 
@@ -63,6 +63,14 @@ LEAST: dict[str, Role] = {
     "cache_admin.reset_limit": "operator",
     "cache_admin.change_leaderboard": "operator",
     "cache_admin.purge_queue": "operator",
+    "database.view_server": "viewer",
+    "database.view_statements": "operator",
+    "database.cancel_statement": "operator",
+    "database.explain_statement": "operator",
+    "database.maintain": "operator",
+    "database.change_settings": "administrator",
+    "database.change_partitions": "administrator",
+    "database.view_safety": "operator",
     "accounts.view_usersession": "administrator",
     "accounts.end_session": "administrator",
 }

@@ -7,4 +7,4 @@ class SamplesConfig(AppConfig):
     label = "samples"
 
     def ready(self) -> None:
-        autodiscover_modules("samplers", "cards")
+        autodiscover_modules("samplers", "cards", "alarms")

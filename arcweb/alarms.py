@@ -1,0 +1,66 @@
+"""Alert rules: what every room may contribute to the one mechanism of alerts. Pure: imports no Django.
+
+An app registers an Alarm in its alarms.py. A beat job asks each one (`arcweb.events.alerts`), keeps what
+fires, tells it on the overview and in events, and sends it once, with the all-clear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from arcweb.panels import Server
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One measurement: its value in the alarm's unit and the full sentence that an operator reads.
+
+    The sentence names what is wrong and what to do, whether or not it is above the threshold now.
+    """
+
+    value: float
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """A threshold with a sane default, which an operator may change.
+
+    `look` returns None when the value is not known: an alarm neither fires nor clears on what is unknown.
+    It runs in a read-only transaction with a time limit, in a worker.
+    """
+
+    name: str  #: "postgres.connections"
+    title: str  #: "Connections near their maximum"
+    room: Literal["Agents", "Memories", "Redis", "PostgreSQL", "Safety"]
+    look: Callable[[], Reading | None]
+    unit: str  #: "%", "s", "MB", "rows"
+    threshold: float
+    why: str  #: where the default comes from
+    fires: Literal["at or above", "at or below"] = "at or above"
+    lasting: int = 60  #: seconds that it must hold before it fires, and be over before the all-clear
+    severity: Literal["warn", "bad"] = "warn"
+    permission: str = ""  #: who sees it
+    url_name: str = ""  #: the page with the evidence: "admin:database_activity"
+    needs: tuple[Server, ...] = ("postgres",)
+
+
+_alarms: dict[str, Alarm] = {}
+
+
+def register_alarm(alarm: Alarm) -> None:
+    """Add an alarm; a name that another has is a programming error (ValueError)."""
+    known = _alarms.get(alarm.name)
+    if known is not None and known != alarm:
+        raise ValueError(f"Two alarms are named {alarm.name!r}.")
+    _alarms[alarm.name] = alarm
+
+
+def alarms() -> list[Alarm]:
+    return sorted(_alarms.values(), key=lambda alarm: (alarm.room, alarm.name))
+
+
+def find_alarm(name: str) -> Alarm | None:
+    return _alarms.get(name)

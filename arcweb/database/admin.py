@@ -1,0 +1,1 @@
+"""The pages of the PostgreSQL rooms: each area registers its own."""
