@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -74,6 +74,16 @@ BELOW = {
     "memory-delete": ("memory", "delete/"),
 }
 NAMES = [*PLAIN, *FIRST_ROW, *BELOW]
+Theme = Literal["light", "dark"]
+#: How each page is looked at, in this order; axe judges each theme and each layout once.
+LOOKS: tuple[tuple[Theme, int], ...] = (
+    ("light", 1280),
+    ("light", 1600),
+    ("light", 400),
+    ("dark", 400),
+    ("dark", 1280),
+)
+JUDGED = (("light", 400), ("dark", 1280))
 
 
 @pytest.fixture(scope="module")
@@ -136,41 +146,40 @@ def sideways(page: Page) -> bool:
 def test_a_page_is_fit_to_be_shown(opened: Any, site: Site, addresses: dict[str, str], name: str) -> None:
     RESULTS.mkdir(exist_ok=True)
     faults: list[str] = []
-    for theme in ("light", "dark"):
-        page: Page = opened(theme, anonymous=name == "login").new_page()
-        page.on("pageerror", lambda error: faults.append(f"script error: {error}"))
-        page.on(
-            "console",
-            lambda message: (
-                faults.append(f"console: {message.text}")
-                if message.type == "error" and "404 (Not Found)" not in message.text
-                else None
-            ),
-        )
-        responses: list[Response] = []
-        page.on("response", lambda response, seen=responses: seen.append(response))
-        answer = page.goto(site.url + addresses[name])
-        assert answer is not None
-        if answer.status != (404 if name == "not-found" else 200):
-            faults.append(f"status {answer.status}")
-        settle(page)
-        if theme == "light":
-            weight = sum(response.request.sizes()["responseBodySize"] for response in responses)
-            print(f"{name}: {weight / 1000:.0f} kB in {len(responses)} answers")
-            if weight > HEAVIEST:
-                faults.append(f"{weight} bytes, more than {HEAVIEST}")
-        for width in (1280, 400, 1600) if theme == "light" else (1280, 400):
-            page.set_viewport_size({"width": width, "height": 900})
-            page.wait_for_timeout(80)
-            if sideways(page):
-                faults.append(f"scrolls sideways at {width} px")
-            page.screenshot(path=RESULTS / f"page-{name}-{theme}-{width}.png", full_page=width == 400)
-            if (theme, width) not in (("light", 400), ("dark", 1280)):
-                continue  # each theme and each layout is judged once
-            for violation in Axe().run(page).response["violations"]:
-                if violation["impact"] in ("serious", "critical"):
-                    where = "; ".join(str(node["target"]) for node in violation["nodes"][:3])
-                    faults.append(f"axe {theme} {width}: {violation['id']} ({violation['help']}) at {where}")
+    page: Page = opened("light", anonymous=name == "login").new_page()
+    page.on("pageerror", lambda error: faults.append(f"script error: {error}"))
+    page.on(
+        "console",
+        lambda message: (
+            faults.append(f"console: {message.text}")
+            if message.type == "error" and "404 (Not Found)" not in message.text
+            else None
+        ),
+    )
+    responses: list[Response] = []
+    page.on("response", lambda response: responses.append(response))
+    answer = page.goto(site.url + addresses[name])
+    assert answer is not None
+    if answer.status != (404 if name == "not-found" else 200):
+        faults.append(f"status {answer.status}")
+    settle(page)
+    weight = sum(response.request.sizes()["responseBodySize"] for response in responses)
+    print(f"{name}: {weight / 1000:.0f} kB in {len(responses)} answers")
+    if weight > HEAVIEST:
+        faults.append(f"{weight} bytes, more than {HEAVIEST}")
+    for theme, width in LOOKS:
+        page.emulate_media(color_scheme=theme)
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_timeout(80)
+        if sideways(page):
+            faults.append(f"scrolls sideways at {width} px")
+        page.screenshot(path=RESULTS / f"page-{name}-{theme}-{width}.png", full_page=width == 400)
+        if (theme, width) not in JUDGED:
+            continue
+        for violation in Axe().run(page).response["violations"]:
+            if violation["impact"] in ("serious", "critical"):
+                where = "; ".join(str(node["target"]) for node in violation["nodes"][:3])
+                faults.append(f"axe {theme} {width}: {violation['id']} ({violation['help']}) at {where}")
     assert not faults, "\n".join(faults)
 
 
