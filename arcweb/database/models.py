@@ -2,6 +2,8 @@
 
 from django.db import models
 
+from arcweb.database.queries.models import QuerySnapshot as QuerySnapshot
+
 
 class PostgresServer(models.Model):
     """The database server. `arcweb.accounts.roles` says which role of people has which permission."""
