@@ -24,12 +24,17 @@ class Reading:
     sentence: str
 
 
+class Unknown(Exception):  # noqa: N818 - it is no fault
+    """The value cannot be known now. Its text is the reason, a sentence for the operator."""
+
+
 @dataclass(frozen=True)
 class Alarm:
     """A threshold with a sane default, which an operator may change.
 
-    `look` returns None when the value is not known: an alarm neither fires nor clears on what is unknown.
-    It runs in a read-only transaction with a time limit, in a worker.
+    `look` returns None, or raises Unknown with the reason, when the value is not known: an alarm neither
+    fires nor clears on what is unknown. It runs in a read-only transaction with a time limit of about a
+    second, in a worker.
     """
 
     name: str  #: "postgres.connections"
@@ -45,6 +50,12 @@ class Alarm:
     permission: str = ""  #: who sees it
     url_name: str = ""  #: the page with the evidence: "admin:database_activity"
     needs: tuple[Server, ...] = ("postgres",)
+    #: The process that can look; "web": only the web process knows, as how the servers stand.
+    where: Literal["worker", "web"] = "worker"
+
+    def beyond(self, value: float, threshold: float) -> bool:
+        """Whether that value is where it must not be."""
+        return value >= threshold if self.fires == "at or above" else value <= threshold
 
 
 _alarms: dict[str, Alarm] = {}

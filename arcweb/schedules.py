@@ -24,6 +24,16 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": OnTheSlot(SLOT),
         "options": {"expires": SLOT},
     },
+    "look at alarms": {
+        "task": "arcweb.events.tasks.evaluate_alarms",
+        "schedule": OnTheSlot(SLOT),
+        "options": {"expires": SLOT},
+    },
+    "forget old alerts": {
+        "task": "arcweb.events.tasks.forget_old_alerts",
+        "schedule": crontab(hour=4, minute=7),
+        "options": {"expires": 3600},
+    },
     "forget old jobs": {
         "task": "arcweb.jobs.tasks.forget_old_jobs",
         "schedule": crontab(hour=3, minute=37),

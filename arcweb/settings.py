@@ -306,6 +306,27 @@ ARC_MAX_UPLOAD_MB = env.integer("ARC_MAX_UPLOAD_MB", 20, low=1, high=512)
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000  # the confirmation of an action on a list has a field for each row
 DATA_UPLOAD_MAX_MEMORY_SIZE = ARC_MAX_UPLOAD_MB * 1024 * 1024
 
+# --- alerts ------------------------------------------------------------------------------------
+#: Where people open this site: links in messages begin with it; empty: they are paths alone.
+ARC_PUBLIC_URL = env.text("ARC_PUBLIC_URL")
+ARC_ALERT_EMAILS = env.words("ARC_ALERT_EMAILS", [])
+#: Addresses that get each alert as JSON. Only the environment says them: they are reached from here.
+ARC_ALERT_WEBHOOKS = env.words("ARC_ALERT_WEBHOOKS", [])
+#: Hosts of webhooks that may be inside (private, loopback) and may be reached without TLS.
+ARC_ALERT_WEBHOOK_INSIDE = env.words("ARC_ALERT_WEBHOOK_INSIDE", [])
+#: Signs what is sent to webhooks; empty: unsigned.
+ARC_ALERT_WEBHOOK_SECRET = env.text("ARC_ALERT_WEBHOOK_SECRET")
+EMAIL_HOST = env.text("ARC_EMAIL_HOST")
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'console'}.EmailBackend"
+EMAIL_PORT = env.integer("ARC_EMAIL_PORT", 587, low=1, high=65535)
+EMAIL_HOST_USER = env.text("ARC_EMAIL_USER")
+EMAIL_HOST_PASSWORD = env.text("ARC_EMAIL_PASSWORD")
+ARC_EMAIL_SECURITY = env.text("ARC_EMAIL_SECURITY", "starttls", choices=["starttls", "ssl", "none"])
+EMAIL_USE_TLS = ARC_EMAIL_SECURITY == "starttls"
+EMAIL_USE_SSL = ARC_EMAIL_SECURITY == "ssl"
+EMAIL_TIMEOUT = 5
+DEFAULT_FROM_EMAIL = env.text("ARC_EMAIL_FROM", "arcweb@localhost")
+
 # --- logging -----------------------------------------------------------------------------------
 LOGGING = {
     "version": 1,

@@ -45,6 +45,8 @@ LEAST: dict[str, Role] = {
     "jobs.cancel_job": "operator",
     "jobs.retry_job": "operator",
     "events.view_event": "viewer",
+    "events.view_alert": "viewer",
+    "events.change_alert": "operator",
     "events.export_event": "operator",
     "events.export_personal": "administrator",
     "samples.view_sample": "viewer",

@@ -11,7 +11,10 @@ from typing import Any, NoReturn
 
 from django.db import models
 
+from arcweb.events.alerts.models import Alert, AlertSetting, AlertStanding, Delivery, Silence
 from arcweb.events.querysets import EventQuerySet
+
+__all__ = ["Alert", "AlertSetting", "AlertStanding", "Delivery", "Event", "EventDetail", "Silence"]
 
 
 class Event(models.Model):

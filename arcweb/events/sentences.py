@@ -23,6 +23,13 @@ _sentences = {
     "leaderboard.incremented": "added {by} to a score of {object}",
     "leaderboard.removed": "removed a member from {object}",
     "redis_session.removed": "deleted another service's session from Redis ({role} role)",
+    "alert.fired": "raised the alert {object}: {reading} ({limit})",
+    "alert.ended": "gave the all-clear for {object} after {lasted}; the worst was {worst}",
+    "alert.silenced": "silenced the alert {object} for {lasting}",
+    "alert.unsilenced": "ended the silence of the alert {object}",
+    "alert.tested": "sent a test message to {channels} channel(s)",
+    "alert.undelivered": "gave up telling {channel} of {object} after {attempts} tries",
+    "alert_rule.changed": "changed the rule {object}: {before} became {after}",
     "demo.created": "made the demonstration: {agents} agents, {documents} documents",
 }
 _VERBS = {"added", "changed", "deleted"}
