@@ -2,6 +2,8 @@
 
 from django.db import models
 
+from arcweb.database.partitions.models import PartitionArchive as PartitionArchive
+from arcweb.database.partitions.models import PartitionPolicy as PartitionPolicy
 from arcweb.database.queries.models import QuerySnapshot as QuerySnapshot
 
 
