@@ -1,0 +1,1 @@
+"""How agents.memories should store its vectors: see `__main__`."""
