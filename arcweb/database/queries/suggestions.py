@@ -118,8 +118,9 @@ def of_foreign_keys() -> list[Suggestion]:
                     known,
                     columns,
                     reason=(
-                        f"No index begins with the columns of the foreign key {name}: deleting a row of {target}, "
-                        f"or changing its key, reads all {known.rows:,} rows of {known.schema}.{known.name}."
+                        f"No index begins with the columns of the foreign key {name}: deleting a row of "
+                        f"{target}, or changing its key, reads all {known.rows:,} rows of "
+                        f"{known.schema}.{known.name}."
                     ),
                     effect=f"Each such deletion finds its rows at once, and joins with {target} may use it.",
                 )
