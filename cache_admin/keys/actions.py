@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -11,9 +13,10 @@ from redis import Redis
 from cache_admin.connections import Role
 from cache_admin.keys import decode, edit, names, values
 from cache_admin.keys.audit import note
+from cache_admin.keys.element_forms import AnewForm
+from cache_admin.keys.elements import KeyGone
 from cache_admin.keys.forms import ExpiryForm, RenameForm, ValueForm
-from cache_admin.keys.values import KeyGone
-from cache_admin.keys.views import key_url, key_view, show, to_type
+from cache_admin.keys.views import gone, key_url, key_view, show, to_type
 from cache_admin.rooms import link
 
 BRIEF = 80
@@ -23,23 +26,70 @@ BRIEF = 80
 @key_view
 def change_value(request: HttpRequest, role: Role, client: Redis, key: bytes) -> HttpResponse:
     form = ValueForm(request.POST)
-    if not form.is_valid():
-        return show(request, role, client, key, forms={"value_form": form}, status=400)
-    new: bytes = form.cleaned_data["value"]
-    if not client.exists(key):
-        raise KeyGone
-    note("redis.key_edit", role, key, bytes=len(new))
+    if "anew" in request.POST:
+        return _create(request, role, client, key, form)
     try:
+        if not form.is_valid():
+            return show(request, role, client, key, forms={"value_form": form}, status=400)
+        new: bytes = form.cleaned_data["value"]
+        values.facts(client, key)
+        note("redis.key_edit", role, key, bytes=len(new))
         edit.change(client, key, form.cleaned_data["read"], new)
+    except KeyGone:
+        return _kept(request, role, key, form)
     except edit.Changed as error:
         note("redis.key_conflict", role, key)
         now = decode.decode(error.now, whole=error.whole)
         # What was typed stays in its field, beside what came between; sending it again overwrites that.
-        again = ValueForm(initial={"value": new.decode(), "read": values.digest_of(error.now)})
+        again = ValueForm(
+            initial={
+                "value": new.decode(),
+                "read": values.digest_of(error.now),
+                "lived": form.cleaned_data["lived"],
+            }
+        )
         shown = {"value_form": again, "conflict": now, "conflict_whole": error.whole}
         return show(request, role, client, key, forms=shown, status=409)
     messages.success(request, "The value was changed; its expiry is as before.")
     return redirect(key_url(role, key))
+
+
+def _create(request: HttpRequest, role: Role, client: Redis, key: bytes, form: ValueForm) -> HttpResponse:
+    """Make the key anew that had gone while somebody wrote in it."""
+    anew = AnewForm(request.POST)
+    if not form.is_valid() or not anew.is_valid():
+        return _kept(request, role, key, form, anew=anew, status=400)
+    new, seconds = form.cleaned_data["value"], anew.cleaned_data["seconds"]
+    note("redis.key_anew", role, key, bytes=len(new))
+    try:
+        edit.create(client, key, new, seconds)
+    except edit.NameTaken:
+        return _kept(request, role, key, form, there=True)
+    life = f"expires in {seconds:,} s" if seconds else "does not expire"
+    messages.success(request, f"The key was made anew and {life}.")
+    return redirect(key_url(role, key))
+
+
+def _kept(
+    request: HttpRequest,
+    role: Role,
+    key: bytes,
+    form: ValueForm,
+    *,
+    anew: AnewForm | None = None,
+    there: bool = False,
+    status: int = 409,
+) -> HttpResponse:
+    """The key is gone: what was typed stays, with an offer to make the key anew."""
+    kept: dict[str, Any] = {
+        "kept_form": form,
+        "kept_fields": [form["value"]],
+        "kept_action": key_url(role, key, "redis_key_value"),
+        "there": there,
+        "key_address": key_url(role, key),
+        **({"anew_form": anew} if anew else {}),
+    }
+    return gone(request, role, key, kept, status=status)
 
 
 @require_POST

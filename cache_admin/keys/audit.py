@@ -12,6 +12,10 @@ from cache_admin.keys import names
 
 describe("redis.key_edit", "changed the value of the Redis key {object} ({role} role), if nobody else had")
 describe("redis.key_conflict", "did not change the Redis key {object}: somebody else had changed it first")
+describe("redis.key_anew", "made the Redis key {object} ({role} role) anew, which had gone")
+describe("redis.element_add", "added to the Redis key {object} ({role} role, {type})")
+describe("redis.element_set", "changed a part of the Redis key {object} ({role} role, {type})")
+describe("redis.element_remove", "removed a part of the Redis key {object} ({role} role, {type})")
 describe("redis.key_expire", "let the Redis key {object} ({role} role) expire in {seconds} s")
 describe("redis.key_persist", "let the Redis key {object} ({role} role) live until it is deleted")
 describe("redis.key_rename", "renamed the Redis key {object} ({role} role), if the new name was free")

@@ -7,7 +7,8 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import ResponseError, WatchError
 
-from cache_admin.keys.values import PREVIEW, KeyGone, digest_of, is_wrong_type
+from cache_admin.keys.elements import KeyGone
+from cache_admin.keys.values import PREVIEW, digest_of, is_wrong_type
 
 #: Seconds to live at most: ten years.
 LONGEST_TTL = 10 * 366 * 86_400
@@ -50,6 +51,13 @@ def change(client: Redis, key: bytes, read: str, new: bytes) -> None:
     if now is None:
         raise KeyGone
     raise Changed(now[:PREVIEW], whole=len(now) <= PREVIEW)
+
+
+def create(client: Redis, key: bytes, new: bytes, seconds: int | None) -> None:
+    """Make a key anew that had gone, for so many seconds (None: until it is deleted). Raises NameTaken."""
+    life = () if seconds is None else ("EX", seconds)
+    if not client.execute_command("SET", key, new, "NX", *life):
+        raise NameTaken
 
 
 def _beginning(client: Any, key: bytes) -> bytes | None:

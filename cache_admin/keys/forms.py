@@ -78,6 +78,7 @@ class ValueForm(forms.Form):
         ),
     )
     read = forms.RegexField(r"^[0-9a-f]{64}$", widget=forms.HiddenInput)
+    lived = forms.CharField(required=False, max_length=12, widget=forms.HiddenInput)
 
     def clean_value(self) -> bytes:
         """Browsers send a line's end as \\r\\n; a value with \\r of its own is not offered for change."""

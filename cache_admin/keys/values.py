@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from cache_admin.keys.decode import HYPERLOGLOG, Decoded, brief, decode, editable
+from cache_admin.keys import elements, escapes
+from cache_admin.keys.decode import HYPERLOGLOG, Decoded, brief, editable
+from cache_admin.keys.elements import KeyGone, code_of
 from cache_admin.keys.scan import SAMPLES, allowed, words
+from cache_admin.keys.secrecy import Rule
 
 #: Bytes of a string that a page reads, and of one piece of a download.
 PREVIEW, PIECE = 64 * 1024, 256 * 1024
@@ -28,10 +33,14 @@ LENGTHS = {
     "zset": ("ZCARD", "members"),
     "stream": ("XLEN", "entries"),
 }
-
-
-class KeyGone(Exception):  # noqa: N818 - a fact, and no error
-    """The key does not exist: it expired, was deleted or renamed, or never was."""
+#: What the tables of elements show.
+COLUMNS = {
+    "list": ("Index", "Element"),
+    "hash": ("Field", "Value"),
+    "set": ("Member",),
+    "zset": ("Rank, lowest first", "Score", "Member"),
+    "stream": ("Id", "Fields"),
+}
 
 
 def is_wrong_type(error: ResponseError) -> bool:
@@ -65,19 +74,38 @@ class String:
     digest: str
     estimate: int | None = None  #: of a HyperLogLog: about so many different things
 
+    mark: str = ""  #: the same while nothing of what is shown has changed
+
+
+@dataclass(frozen=True)
+class Element:
+    """One of a collection. code: what names it in addresses and forms; "" for one that cannot be changed."""
+
+    cells: tuple[str, ...]
+    code: str
+
 
 @dataclass(frozen=True)
 class Elements:
     """A page of a collection, in words. place: where it begins, as `next` of the page before said."""
 
     columns: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
+    rows: Sequence[Element]
     place: str
     next: str  #: "": there are no more
     note: str = ""
+    mark: str = ""  #: the same while nothing of what is shown has changed
 
 
 Value = String | Elements
+
+
+def _mark(length: int, *parts: bytes) -> str:
+    """A digest of what is shown, whatever its order: a server may move what it scans."""
+    digest = hashlib.sha256(str(length).encode())
+    for part in sorted(hashlib.sha256(part).digest() for part in parts):
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def digest_of(raw: bytes) -> str:
@@ -111,21 +139,28 @@ def facts(client: Redis, key: bytes) -> Facts:
     )
 
 
-def value(client: Redis, key: bytes, known: Facts, place: str = "") -> Value | None:
+def value(client: Redis, key: bytes, known: Facts, rule: Rule, place: str = "") -> Value | None:
     """A page of the value from `place` on; None: a type that only its module can read.
 
     Raises KeyGone, ValueError for a place that is none, redis.exceptions.RedisError.
     """
     if known.kind == "string":
-        return _string(client, key)
-    # Elements of many kilobytes come in smaller pages; a page of one may still be large.
-    mean = (known.size or 0) / max(1, known.length)
-    most = max(1, min(ELEMENTS, int(PAGE_BYTES / mean) if mean else ELEMENTS))
+        return _string(client, key, rule)
     read = {"list": _list, "hash": _hash, "set": _set, "zset": _zset, "stream": _stream}.get(known.kind)
-    return read(client, key, known.length, place, most) if read else None
+    return read(client, key, known, rule, place) if read else None
 
 
-def _string(client: Redis, key: bytes) -> String:
+def at_once(known: Facts, most: int, most_bytes: int) -> int:
+    """Elements that are read in one step: those of many kilobytes come in smaller ones."""
+    mean = (known.size or 0) / max(1, known.length)
+    return max(1, min(most, int(most_bytes / mean) if mean else most))
+
+
+def _page(known: Facts) -> int:
+    return at_once(known, ELEMENTS, PAGE_BYTES)
+
+
+def _string(client: Redis, key: bytes, rule: Rule) -> String:
     with client.pipeline(transaction=True) as pipe:
         pipe.execute_command("STRLEN", key)
         pipe.execute_command("GETRANGE", key, 0, PREVIEW - 1)
@@ -137,8 +172,9 @@ def _string(client: Redis, key: bytes) -> String:
             estimate = int(client.execute_command("PFCOUNT", key))
         except ResponseError:
             estimate = None  # it only looks like one, or the server's ACL forbids the question
-    plain = None if cut or estimate is not None else editable(raw)
-    return String(decode(raw, whole=not cut), len(raw), cut, plain, digest_of(raw), estimate)
+    plain = None if cut or estimate is not None or not rule.sees else editable(raw)
+    shown = rule.decoded(raw, whole=not cut)
+    return String(shown, len(raw), cut, plain, digest_of(raw), estimate, _mark(length, raw))
 
 
 def _offset(place: str) -> int:
@@ -155,56 +191,72 @@ def check_cursor(cursor: int, most: int = LAST_CURSOR) -> int:
     return cursor
 
 
-def _list(client: Redis, key: bytes, length: int, place: str, most: int) -> Elements:
+def _list(client: Redis, key: bytes, known: Facts, rule: Rule, place: str) -> Elements:
     start = check_cursor(_offset(place), LAST_PLACE)
-    found: Any = client.lrange(key, start, start + most - 1)
-    rows = [(f"{start + number:,}", brief(element)) for number, element in enumerate(found)]
-    return Elements(("Index", "Element"), rows, place, _more(start, len(found), length))
-
-
-def _zset(client: Redis, key: bytes, length: int, place: str, most: int) -> Elements:
-    start = check_cursor(_offset(place), LAST_PLACE)
-    found: Any = client.zrange(key, start, start + most - 1, withscores=True)
+    found: Any = client.lrange(key, start, start + _page(known) - 1)
     rows = [
-        (f"{start + number + 1:,}", f"{score:.17g}", brief(member))
+        Element((f"{start + number:,}", rule.say(element)), str(start + number))
+        for number, element in enumerate(found)
+    ]
+    after = _more(start, len(found), known.length)
+    mark = _mark(known.length, *(b"%d %b" % pair for pair in enumerate(found)))
+    return Elements(COLUMNS["list"], rows, place, after, mark=mark)
+
+
+def _zset(client: Redis, key: bytes, known: Facts, rule: Rule, place: str) -> Elements:
+    start = check_cursor(_offset(place), LAST_PLACE)
+    found: Any = client.zrange(key, start, start + _page(known) - 1, withscores=True)
+    rows = [
+        Element((f"{start + number + 1:,}", f"{score:.17g}", rule.say(member)), code_of(member))
         for number, (member, score) in enumerate(found)
     ]
-    return Elements(("Rank, lowest first", "Score", "Member"), rows, place, _more(start, len(found), length))
+    after = _more(start, len(found), known.length)
+    mark = _mark(known.length, *(f"{score!r} ".encode() + member for member, score in found))
+    return Elements(COLUMNS["zset"], rows, place, after, mark=mark)
 
 
 def _more(start: int, found: int, length: int) -> str:
     return str(start + found) if found and start + found < length else ""
 
 
-def _hash(client: Redis, key: bytes, length: int, place: str, most: int) -> Elements:
-    answer: Any = client.hscan(key, _offset(place), count=most)
+def _hash(client: Redis, key: bytes, known: Facts, rule: Rule, place: str) -> Elements:
+    answer: Any = client.hscan(key, _offset(place), count=_page(known))
     cursor, found = answer
-    rows = [(brief(field), brief(content)) for field, content in found.items()]
-    return Elements(("Field", "Value"), rows, place, str(cursor or ""), SCANNED)
+    rows = [
+        Element((rule.name(field), rule.say(content, field)), code_of(field))
+        for field, content in found.items()
+    ]
+    pairs = (b"%d %b%b" % (len(field), field, content) for field, content in found.items())
+    mark = _mark(known.length, *pairs)
+    return Elements(COLUMNS["hash"], rows, place, str(cursor or ""), SCANNED, mark)
 
 
-def _set(client: Redis, key: bytes, length: int, place: str, most: int) -> Elements:
-    answer: Any = client.sscan(key, _offset(place), count=most)
+def _set(client: Redis, key: bytes, known: Facts, rule: Rule, place: str) -> Elements:
+    answer: Any = client.sscan(key, _offset(place), count=_page(known))
     cursor, found = answer
-    rows = [(brief(member),) for member in found]
-    return Elements(("Member",), rows, place, str(cursor or ""), SCANNED)
+    rows = [Element((rule.say(member),), code_of(member)) for member in found]
+    return Elements(COLUMNS["set"], rows, place, str(cursor or ""), SCANNED, _mark(known.length, *found))
 
 
 SCANNED = "In the server's own order; one that changes while you page may be shown twice."
 
 
-def _stream(client: Redis, key: bytes, length: int, place: str, most: int) -> Elements:
+def _stream(client: Redis, key: bytes, known: Facts, rule: Rule, place: str) -> Elements:
     numbers = place.split("-")
     if place and not (len(numbers) == 2 and all(one.isdigit() and len(one) <= 20 for one in numbers)):
         raise ValueError("The address holds a place that is none.")
+    most = _page(known)
     found: Any = client.xrange(key, min=f"({place}" if place else "-", count=most)
-    rows = [
-        (words(one), brief(b", ".join(name + b"=" + content for name, content in (fields or {}).items())))
-        for one, fields in found
-    ]
-    return Elements(
-        ("Id", "Fields"), rows, place, rows[-1][0] if len(rows) == most else "", _groups(client, key)
-    )
+    rows = [Element((words(one), brief_entry(rule, fields or {})), words(one)) for one, fields in found]
+    after = rows[-1].code if len(rows) == most else ""
+    mark = _mark(known.length, *(one for one, _ in found))  # entries never change
+    return Elements(COLUMNS["stream"], rows, place, after, _groups(client, key), mark)
+
+
+def brief_entry(rule: Rule, fields: dict[bytes, bytes]) -> str:
+    """The fields of a stream's entry in one line."""
+    said = (f"{rule.name(name)}={rule.say(content, name)}" for name, content in fields.items())
+    return brief(", ".join(said).encode())
 
 
 def _groups(client: Redis, key: bytes) -> str:
@@ -238,3 +290,52 @@ def pieces(client: Redis, key: bytes, length: int) -> Iterator[bytes]:
         if now != length:
             raise Torn("The value changed while it was downloaded; try again.")
         yield piece
+
+
+def look_up(client: Redis, key: bytes, known: Facts, rule: Rule, text: str) -> Elements | None:
+    """One element by its name, as it is typed or shown with escapes; None: it is not there.
+
+    Of a list it is the index (-1: the last), of a stream the id.
+    """
+    for name in _meant(known, text):
+        if known.kind == "hash":
+            found: Any = client.execute_command("HSTRLEN", key, name)
+            content: Any = client.hget(key, name) if found <= PAGE_BYTES else None
+            there: bytes | None = content
+        else:
+            there = elements.read(client, key, known.kind, name)
+        if there is not None:
+            return Elements(COLUMNS[known.kind], [_alone(client, key, known, rule, name, there)], "", "")
+    return None
+
+
+def _meant(known: Facts, text: str) -> list[bytes]:
+    """What may be meant by the text."""
+    if known.kind == "list":
+        digits = text.replace(",", "").strip()
+        if not digits.removeprefix("-").isdecimal() or len(digits) > 18:
+            return []
+        place = int(digits)
+        return [str(place if place >= 0 else known.length + place).encode()]
+    if known.kind == "stream":
+        return [text.strip().encode()] if re.fullmatch(r"\s*[0-9]{1,20}-[0-9]{1,20}\s*", text) else []
+    meant = [text.encode()]
+    with suppress(ValueError):
+        meant.append(escapes.read(text, escaped=True))
+    return meant
+
+
+def _alone(client: Redis, key: bytes, known: Facts, rule: Rule, name: bytes, content: bytes) -> Element:
+    if known.kind == "list":
+        return Element((f"{int(name):,}", rule.say(content)), name.decode())
+    if known.kind == "hash":
+        return Element((rule.name(name), rule.say(content, name)), code_of(name))
+    if known.kind == "set":
+        return Element((rule.say(name),), code_of(name))
+    if known.kind == "zset":
+        rank: Any = client.zrank(key, name)
+        place = "" if rank is None else f"{rank + 1:,}"
+        return Element((place, content.decode(), rule.say(name)), code_of(name))
+    found: Any = client.xrange(key, min=name, max=name, count=1)
+    fields = found[0][1] if found else {}
+    return Element((name.decode(), brief_entry(rule, fields or {})), name.decode())

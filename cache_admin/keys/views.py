@@ -1,18 +1,17 @@
-"""The pages on which keys are seen: the browser, one key, its download."""
+"""The pages on which keys are seen: the browser, and one key."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import NoReverseMatch, reverse
-from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_safe
 from redis import Redis
 from redis.exceptions import ResponseError
@@ -22,15 +21,31 @@ from arcweb.servers import duration
 from cache_admin import connections
 from cache_admin.connections import Role
 from cache_admin.keys import names, scan, values
+from cache_admin.keys.element_forms import AnewForm, ElementForm
+from cache_admin.keys.element_panel import LOST, of_element
+from cache_admin.keys.elements import KeyGone
+from cache_admin.keys.export import CAVEAT
 from cache_admin.keys.forms import BrowseForm, ExpiryForm, RenameForm, ValueForm
+from cache_admin.keys.now import Seen
 from cache_admin.keys.scan import Filters
-from cache_admin.keys.values import KeyGone, String, is_wrong_type
+from cache_admin.keys.secrecy import PERMISSION, Rule
+from cache_admin.keys.values import Elements, String, is_wrong_type
 from cache_admin.rooms import context, link, redis_page
 from cache_admin.server.purposes import BREAKS, PRECIOUS, purpose_of
 
 #: Characters of a name that is typed to confirm; a longer or stranger one is confirmed by a word.
 LONGEST_TYPED = 60
 WORD = "delete"
+
+#: Characters of an element that is looked for in a collection, and what is typed for each type.
+LONGEST_SOUGHT = 1000
+FIND_LABELS = {
+    "hash": "Field",
+    "list": "Index (-1: the last)",
+    "set": "Member",
+    "zset": "Member",
+    "stream": "Id",
+}
 
 KeyView = Callable[[HttpRequest, Role, Redis, bytes], HttpResponse]
 
@@ -127,11 +142,11 @@ def key_view(view: KeyView) -> Callable[..., HttpResponse]:
         with connections.client(role) as client:
             key = scan.find(client, wanted) if isinstance(wanted, names.LongName) else wanted
             if key is None:
-                return _gone(request, role, code)
+                return gone(request, role, code)
             try:
                 return _twice(view, request, role, client, key)
             except KeyGone:
-                return _gone(request, role, key)
+                return gone(request, role, key)
             except ResponseError as error:
                 if request.method != "POST":
                     raise
@@ -151,11 +166,30 @@ def _twice(view: KeyView, request: HttpRequest, role: Role, client: Redis, key: 
         return view(request, role, client, key)
 
 
-def _gone(request: HttpRequest, role: Role, key: bytes | str) -> HttpResponse:
-    """key: its name, or the address of one whose name is not known any more."""
+def gone(
+    request: HttpRequest, role: Role, key: bytes | str, kept: dict[str, Any] | None = None, status: int = 404
+) -> HttpResponse:
+    """key: its name, or the address of one whose name is not known any more. kept: what was typed for it."""
     name = names.shown(key) if isinstance(key, bytes) else ""
-    shown = {**context(request, role, "Key"), "name": name, "list_url": link("redis_keys", role)}
-    return render(request, "admin/cache_admin/keys/gone.html", shown, status=404)
+    shown = {
+        **context(request, role, "Key"),
+        "name": name,
+        "list_url": link("redis_keys", role),
+        "anew_form": AnewForm(initial={"seconds": _lived(request)}),
+        **(kept or {}),
+    }
+    return render(request, "admin/cache_admin/keys/gone.html", shown, status=status)
+
+
+def _lived(request: HttpRequest) -> int | None:
+    """Seconds that the key had left when the form was made that was sent."""
+    text = request.POST.get("lived", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else None
+
+
+def rule_of(request: HttpRequest, key: bytes, kind: str) -> Rule:
+    """What this person may read of the key's value."""
+    return Rule(key, kind, sees=request.user.has_perm(PERMISSION))
 
 
 @require_safe
@@ -175,13 +209,18 @@ def show(
 ) -> HttpResponse:
     """The page of a key. forms: those that were sent and cannot be accepted as they are, by their names."""
     known = values.facts(client, key)
-    place = request.GET.get("place", "")
+    rule = rule_of(request, key, known.kind)
+    place, sought = request.GET.get("place", ""), request.GET.get("find", "")[:LONGEST_SOUGHT]
     try:
-        value = values.value(client, key, known, place)
+        value = values.value(client, key, known, rule, place)
+        if sought and isinstance(value, Elements):
+            value = values.look_up(client, key, known, rule, sought) or Elements(value.columns, [], "", "")
+        more = of_element(client, key, known, rule, request.GET.get("edit", "")) if rule.sees else {}
     except ValueError as error:
         raise Http404(str(error)) from error
     editable = isinstance(value, String) and value.text is not None
     purpose = purpose_of(key, known.kind.encode())
+    lived = max(1, known.ttl // 1000) if known.ttl else None
     shown: dict[str, Any] = {
         **context(request, role, "Key"),
         "name": names.shown(key),
@@ -193,17 +232,30 @@ def show(
         "whole": size(known.length),
         "value": value,
         "is_string": isinstance(value, String),
+        "is_collection": isinstance(value, Elements),
+        "place": place,
+        "sought": sought,
+        "find_label": FIND_LABELS.get(known.kind, ""),
+        "reason": rule.reason,
+        "masked": not rule.sees,
         "editable": editable,
         "expiry": expiry(known.ttl),
         "purpose": purpose,
         "breaks": BREAKS[purpose] if purpose in PRECIOUS else "",
         "type_this": to_type(key),
         "list_url": link("redis_keys", role),
-        "value_form": ValueForm(initial={"value": value.text, "read": value.digest})
+        "caveat": CAVEAT,
+        "lost": LOST.get(known.kind, ""),
+        "now": Seen.of(known, value, place).watched(request, role, key) if value and not sought else None,
+        "value_form": ValueForm(initial={"value": value.text, "read": value.digest, "lived": lived})
         if editable and isinstance(value, String)
+        else None,
+        "new_form": ElementForm(kind=known.kind, initial={"lived": lived})
+        if rule.sees and isinstance(value, Elements)
         else None,
         "expiry_form": ExpiryForm(initial={"seconds": known.ttl // 1000 if known.ttl else None}),
         "rename_form": RenameForm(),
+        **more,
         **(forms or {}),
     }
     return render(request, "admin/cache_admin/keys/key.html", shown, status=status)
@@ -214,36 +266,3 @@ def to_type(key: bytes) -> str:
     words = names.shown(key)
     plain = len(words) <= LONGEST_TYPED and words.strip() == words and words.isascii() and "\\" not in words
     return words if words and plain else WORD
-
-
-@require_safe
-@redis_page("Key")
-def download(request: HttpRequest, role: Role, code: str) -> Any:
-    """A string as a file, read piece by piece; a change of its length meanwhile breaks the download off."""
-    try:
-        wanted = names.read_code(code)
-    except ValueError as error:
-        raise Http404(str(error)) from error
-    with connections.client(role) as client:
-        key = scan.find(client, wanted) if isinstance(wanted, names.LongName) else wanted
-        if key is None:
-            return _gone(request, role, code)
-        try:
-            length = values.length_of(client, key)
-        except KeyGone:
-            return _gone(request, role, key)
-        except ResponseError as error:
-            if is_wrong_type(error):
-                raise Http404("Only a string can be downloaded.") from error
-            raise
-    name = re.sub(r"[^A-Za-z0-9._-]+", "_", names.shown(key, 80)).strip("._") or "value"
-    response = StreamingHttpResponse(_pieces(role, key, length), content_type="application/octet-stream")
-    response["Content-Disposition"] = content_disposition_header(True, f"{name}.bin")
-    response["Content-Length"] = str(length)
-    response["Cache-Control"] = "no-store"
-    return response
-
-
-def _pieces(role: Role, key: bytes, length: int) -> Iterator[bytes]:
-    with connections.client(role) as client:
-        yield from values.pieces(client, key, length)

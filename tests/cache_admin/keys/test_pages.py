@@ -231,8 +231,11 @@ def test_a_value_that_became_another_type_is_a_conflict_or_gone(cache: Redis) ->
     read = digest(client, address(b"shape"))
     cache.delete("shape")
     cache.rpush("shape", "element")
-    answer = client.post(address(b"shape", "value"), {"value": "x", "read": read})
-    assert answer.status_code == 404
+    answer = client.post(address(b"shape", "value"), {"value": "typed", "read": read})
+    assert answer.status_code == 409
+    assert "typed" in text(answer)
+    again = client.post(address(b"shape", "value"), {"value": "typed", "read": read, "anew": "1"})
+    assert "Somebody made the key shape meanwhile" in text(again)
     assert cache.lrange("shape", 0, -1) == [b"element"]
 
 
@@ -249,12 +252,45 @@ def test_a_key_expires_while_it_is_open(cache: Redis) -> None:
         ("delete", {"typed": "brief"}),
     ):
         answer = client.post(address(b"brief", what), sent)
-        assert answer.status_code == 404, what
+        assert answer.status_code == (409 if what == "value" else 404), what
         assert "it expired, was deleted or renamed" in text(answer)
     assert client.get(address(b"brief")).status_code == 404
     assert client.get(address(b"brief", "download")).status_code == 404
     assert not cache.exists("brief", "other")
     assert events() == []
+
+
+@pytest.mark.parametrize(("seconds", "least", "most"), [("", -1, -1), ("500", 400, 500)])
+def test_what_was_typed_into_a_key_that_expired_makes_it_anew(
+    cache: Redis, seconds: str, least: int, most: int
+) -> None:
+    cache.set("brief", "x", px=300_000)
+    client = client_of("operator")
+    sent = {"value": "two\nlines <b>", "read": digest(client, address(b"brief")), "lived": "299"}
+    cache.delete("brief")
+    offered = client.post(address(b"brief", "value"), sent)
+    assert offered.status_code == 409
+    assert "two\nlines &lt;b&gt;" in offered.content.decode()
+    assert 'name="seconds" value="299"' in offered.content.decode()
+    assert not cache.exists("brief")
+    done = client.post(address(b"brief", "value"), {**sent, "anew": "1", "seconds": seconds})
+    assert done.status_code == 302
+    assert cache.get("brief") == b"two\nlines <b>"
+    assert least <= cache.ttl("brief") <= most
+    assert events() == ["redis.key_anew"]
+
+
+def test_a_key_is_not_made_anew_over_that_of_another(cache: Redis) -> None:
+    client = client_of("operator")
+    sent = {"value": "mine", "read": "0" * 64, "anew": "1", "seconds": "x"}
+    refused = client.post(address(b"taken", "value"), sent)
+    assert refused.status_code == 400
+    assert "mine" in text(refused)
+    cache.set("taken", "theirs")
+    late = client.post(address(b"taken", "value"), {**sent, "seconds": ""})
+    assert late.status_code == 409
+    assert "mine" in text(late)
+    assert cache.get("taken") == b"theirs"
 
 
 def test_an_edit_keeps_lines_and_the_expiry(cache: Redis) -> None:
@@ -309,7 +345,7 @@ def test_a_large_value_is_previewed_and_downloaded_whole(cache: Redis) -> None:
 
 def test_a_download_that_changes_meanwhile_breaks_off(cache: Redis) -> None:
     cache.set("large", b"x" * 1_000_000)
-    file = client_of("viewer").get(address(b"large", "download"))
+    file = client_of("operator").get(address(b"large", "download"))
     pieces = iter(file.streaming_content)  # type: ignore[attr-defined]
     next(pieces)
     cache.append("large", "y")
@@ -320,7 +356,7 @@ def test_a_download_that_changes_meanwhile_breaks_off(cache: Redis) -> None:
 def test_the_name_of_a_download_is_safe(cache: Redis) -> None:
     key = b'a"; filename="evil.exe\r\nX: y/../z'
     cache.set(key, "x")
-    header = client_of("viewer").get(address(key, "download")).headers["Content-Disposition"]
+    header = client_of("operator").get(address(key, "download")).headers["Content-Disposition"]
     assert re.fullmatch(r'attachment; filename="[A-Za-z0-9._-]+\.bin"', header)
 
 
@@ -363,7 +399,7 @@ def test_who_may_what(cache: Redis) -> None:
         }
         assert allowed == roles, name
     viewer = client_of("viewer")
-    for what in ("value", "expiry", "rename", "delete"):
+    for what in ("value", "expiry", "rename", "delete", "element"):
         assert (
             viewer.post(address(b"a", what), {"typed": "a", "seconds": "5", "name": "b"}).status_code == 403
         )
