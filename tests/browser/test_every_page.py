@@ -59,6 +59,10 @@ PLAIN = {
     "redis-keys-state": "/redis/keys/?role=state",
     "redis-bigkeys": "/redis/bigkeys/",
     "redis-delete-keys": "/redis/keys/delete/",
+    "postgres-tables": "/postgres/tables/",
+    "postgres-table": "/postgres/tables/agents/memories/",
+    "postgres-indexes": "/postgres/indexes/",
+    "postgres-index-drop": "/postgres/indexes/agents/memories_5Fpkey/drop/",
     "not-found": "/nothing/here/",
 }
 FIRST_ROW = {

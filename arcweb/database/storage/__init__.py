@@ -1,0 +1,1 @@
+"""Tables and indexes: what they hold and cost, what is wrong with them, and the jobs that mend it."""
