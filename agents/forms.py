@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from django import forms
-
 from agents.models import Agent
 from arcweb.forms import JSONObjectField
+from arcweb.seen import SeenForm
 from arcweb.widgets import JSONEditor
 
 
-class AgentForm(forms.ModelForm[Agent]):
+class AgentForm(SeenForm):
     config = JSONObjectField(
         widget=JSONEditor(attrs={"rows": 16}), help_text="A JSON object; empty when the agent needs none."
     )

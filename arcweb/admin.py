@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -23,6 +24,7 @@ from arcweb import keyset
 from arcweb.keyset import Order
 from arcweb.list_verdict import ListVerdict
 from arcweb.registry import dependents_of
+from arcweb.seen import ChangedMeanwhile
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -33,6 +35,8 @@ else:
 MOST_AT_ONCE = 10_000
 #: The places of a list in its address: rows that follow a key, or that precede it.
 AFTER, BEFORE = "after", "before"
+#: Times that a form is looked at again because its row changed in the same moment.
+MOST_TRIES = 10
 #: Names on the page that asks whether to delete.
 MOST_NAMED = 20
 
@@ -251,18 +255,26 @@ class LargeTable(ListVerdict):
 
 
 class ChangedFieldsOnly(_ModelAdmin):
-    """Writes the fields that were changed in the form and no others: services write to the row too.
+    """Writes the fields that were changed in the form (a SeenForm) and no others: services write too.
 
     An object that was deleted meanwhile stays deleted (404).
     """
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        for _ in range(MOST_TRIES):
+            # On ChangedMeanwhile everything is rolled back; the form then sees the change, and says so.
+            with suppress(ChangedMeanwhile):
+                return super().changeform_view(request, *args, **kwargs)
+        raise Http404("It is changed by others all the time; nothing was saved.")
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         if not change:
             obj.save()
             return
-        rows = self.get_queryset(request).filter(pk=obj.pk)
-        if not rows.select_for_update(no_key=True).exists():
+        row = self.get_queryset(request).filter(pk=obj.pk).select_for_update(no_key=True).first()
+        if row is None:
             raise Http404("It was deleted meanwhile.")
+        form.check_unchanged(row)
         obj.save(update_fields=form.changed_data)
 
 

@@ -16,6 +16,7 @@ from django.core.files.uploadedfile import UploadedFile
 
 from agents.models import Agent
 from arcweb.forms import JSONObjectField
+from arcweb.seen import SeenForm
 from arcweb.widgets import JSONEditor
 from memories import uploads
 from memories.models import Document, Memory
@@ -73,7 +74,7 @@ class LinesField(forms.CharField):
         return (super().to_python(value) or "").replace("\r\n", "\n")
 
 
-class MemoryForm(forms.ModelForm[Memory]):
+class MemoryForm(SeenForm):
     agent = _agent_field(required=False, help_text="Empty: a memory of no agent.")
     content = LinesField(required=False, strip=False)
     metadata = JSONObjectField(
@@ -85,7 +86,7 @@ class MemoryForm(forms.ModelForm[Memory]):
         fields = ["agent", "content", "metadata"]
 
 
-class DocumentForm(forms.ModelForm[Document]):
+class DocumentForm(SeenForm):
     metadata = JSONObjectField(widget=JSONEditor(attrs={"rows": 8}), help_text="A JSON object.")
 
     class Meta:
