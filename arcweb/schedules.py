@@ -54,4 +54,9 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": crontab(hour=3, minute=17),
         "options": {"expires": 3600},
     },
+    "drop old partitions": {
+        "task": "arcweb.database.tasks.drop_old_partitions",
+        "schedule": crontab(hour=3, minute=27),
+        "options": {"expires": 3600},
+    },
 }

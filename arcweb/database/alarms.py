@@ -1,3 +1,4 @@
 """The alarms of the PostgreSQL rooms: each area registers its own."""
 
+from arcweb.database.partitions import alarms as partition_alarms  # noqa: F401
 from arcweb.database.storage import alarms as storage_alarms  # noqa: F401

@@ -58,6 +58,8 @@ PLAIN = {
     "redis-keys": "/redis/keys/",
     "redis-keys-state": "/redis/keys/?role=state",
     "redis-bigkeys": "/redis/bigkeys/",
+    "partitions": "/postgres/partitions/",
+    "partitions-retention": "/postgres/partitions/retention/?keep=12&archive=on",
     "redis-delete-keys": "/redis/keys/delete/",
     "postgres-tables": "/postgres/tables/",
     "postgres-table": "/postgres/tables/agents/memories/",

@@ -1,3 +1,3 @@
 """The long work of the PostgreSQL rooms: each area's module declares its handlers."""
 
-from arcweb.database.job_handlers import storage  # noqa: F401
+from arcweb.database.job_handlers import partitions, storage  # noqa: F401
