@@ -42,6 +42,7 @@ class Document(models.Model):
         indexes = [
             models.Index(fields=["agent", "created_at", "id"], name="idx_documents_agent_id"),
             models.Index(fields=["created_at", "id"], name="idx_documents_created_at"),
+            models.Index(fields=["name", "id"], name="idx_documents_name"),
             models.Index(OpClass(Upper("name"), name="text_pattern_ops"), name="idx_documents_name_begins"),
         ]
         constraints = [

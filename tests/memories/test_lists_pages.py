@@ -334,3 +334,21 @@ def test_the_palette_finds_memories_and_documents() -> None:
     assert find_memories(None, '"unclosed & | !', 5) == []
     assert [item.title for item in find_documents(None, "oper", 5)] == ["Operations.md"]
     assert [item.title for item in find_documents(None, str(document.pk), 5)] == ["Operations.md"]
+
+
+def test_the_palette_sorts_no_crowd_of_documents_of_one_beginning() -> None:
+    agent = Agent.objects.create(name="reader", type="helper")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO agents.documents (agent_id, name, content_hash) "
+            "SELECT %s, 'page ' || n, sha256(n::text::bytea) FROM generate_series(1, 5000) AS n",
+            [agent.pk],
+        )
+        cursor.execute("ANALYZE agents.documents")
+    with CaptureQueriesContext(connection) as asked:
+        assert [item.title for item in find_documents(None, "page", 3)] == ["page 1", "page 10", "page 100"]
+    with connection.cursor() as cursor:
+        cursor.execute("EXPLAIN " + asked[-1]["sql"])
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert "idx_documents_name " in plan
+    assert "Sort" not in plan
