@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse
 
 from arcweb.events import record
 from arcweb.events.admin_views import events, export_events
+from arcweb.events.alerts import pages as alert_pages  # noqa: F401 - registers
 from arcweb.registry import Page, register_page
 
 register_page(

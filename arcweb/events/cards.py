@@ -7,6 +7,7 @@ from uuid import UUID
 from django.contrib.auth.models import AnonymousUser, User
 from django.http import HttpRequest
 
+import arcweb.events.alerts.cards  # noqa: F401 - registers
 from arcweb.events.models import Event
 from arcweb.events.querysets import EventQuerySet
 from arcweb.events.timeline import lines

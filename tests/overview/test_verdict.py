@@ -90,6 +90,7 @@ def healthy(sample: Callable[..., None]) -> None:
     sample("redis-cache", used_bytes=250, max_bytes=256, evicting=1, unsaved=0)
     sample("redis-state", used_bytes=5, max_bytes=0, evicting=0, unsaved=0)
     sample("celery", **{"waiting:celery": 6, "waiting:quick": 0, "held": 1})
+    sample("alerts", failed=0)
 
 
 def asked(role: str = "viewer") -> Card:
@@ -117,6 +118,8 @@ def test_all_is_well_in_words(healthy: None) -> None:
         ("redis-cache", {"unsaved": 1}, "bad", "could not write to its disk"),
         ("celery", {"waiting:quick": 900}, "warn", "900 tasks wait in the queue quick"),
         ("agents", {"total": 0}, "idle", "There are no agents yet"),
+        ("alerts", {"firing:servers.worker": 300}, "bad", "Alert: The Celery worker is away (5 min)."),
+        ("alerts", {"failed": 2}, "warn", "An alert could not be sent"),
     ],
 )
 def test_each_watch_tells_its_trouble(
@@ -154,7 +157,8 @@ def test_figures_that_are_missing_or_old_are_no_proof(
     )
     Sample.objects.all().delete()
     assert asked().concerns[0].sentence == "No figures were taken yet; they come every half minute."
-    for source in ("memories", "agents", "jobs", "postgres", "redis-cache", "redis-state", "celery"):
+    sources = ("memories", "agents", "jobs", "postgres", "redis-cache", "redis-state", "celery", "alerts")
+    for source in sources:
         sample(source, 600, failed=38)
     card = asked()
     assert card.word == "Not all is known"

@@ -16,7 +16,9 @@ from typing import Literal
 
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.db.models import QuerySet
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeout
 
 from arcweb.alarms import Alarm, Reading, Unknown, alarms
 from arcweb.database.parts import explained
@@ -28,6 +30,7 @@ from arcweb.events.alerts.rules import SLOT, Clocks, Rule, measure, span, step, 
 from arcweb.events.redaction import clean
 from arcweb.panels import Server
 from arcweb.postgres import TooSlow, limited
+from arcweb.servers import TITLES
 
 logger = logging.getLogger(__name__)
 #: Seconds that one look may take.
@@ -265,10 +268,12 @@ def _database(alarm: Alarm, error: DatabaseError) -> str:
 
 def _redis(needs: Iterable[Server], error: RedisError) -> str:
     """Without the words of redis-py, which may name more than an address."""
-    from cache_admin.connections import SERVERS, explain
-
-    role = next((role for role, server in SERVERS.items() if server in needs), None)
-    return _words(explain(role, error)) if role else f"Redis did not answer ({type(error).__name__})."
+    who = next((TITLES[server] for server in needs if server.startswith("redis-")), "Redis")
+    if isinstance(error, RedisTimeout):
+        return f"{who} did not answer in time."
+    if isinstance(error, RedisConnectionError):
+        return f"{who} cannot be reached."
+    return f"{who} refused ({type(error).__name__})."
 
 
 def _words(text: str) -> str:

@@ -10,7 +10,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 if TYPE_CHECKING:
-    from arcweb.events.alerts.models import Silence
+    from arcweb.events.alerts.models import Alert, Delivery, Silence  # noqa: F401 - in quotes
 
 #: How long what has ended is kept.
 KEEP = timedelta(days=400)
