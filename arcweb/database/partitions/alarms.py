@@ -24,9 +24,8 @@ def months_ahead() -> Reading | None:
         )
     elif ahead == 0:
         sentence = (
-            "events.events has no partition for the next month. Make it on the page of partitions, "
-            "and look why the "
-            "beat job did not."
+            "events.events has no partition for the next month. Make it on the page of partitions, and look "
+            "why the beat job did not."
         )
     else:
         sentence = f"events.events has partitions for the next {ahead} month(s)."
@@ -44,9 +43,8 @@ def strays() -> Reading | None:
     least = "at least " if rows == MOST_COUNTED else ""
     return Reading(
         rows,
-        f"{least.capitalize()}{rows:,} events stand in the default partition. Move them into their "
-        "months on the page "
-        "of partitions."
+        f"{least.capitalize()}{rows:,} events stand in the default partition. Move them into their months on "
+        "the page of partitions."
         if rows
         else "The default partition of events is empty.",
     )

@@ -118,9 +118,8 @@ def write(partition: Partition, *, details: bool, mark: str, progress: Progress)
             if (found.rows, found.content) != (rows, content):
                 raise ArchiveError(
                     f"The archive of {partition.qualified} does not read back as it was written: "
-                    f"{found.rows:,} of "
-                    f"{rows:,} lines. The disk or the memory of this machine is at fault; the file "
-                    "was removed."
+                    f"{found.rows:,} of {rows:,} lines. The disk or the memory of this machine is at fault; "
+                    "the file was removed."
                 )
             manifest = Manifest(
                 file=target.name,
@@ -236,8 +235,8 @@ def _check_space(partition: Partition) -> None:
     if free < wanted:
         raise ArchiveError(
             f"{folder()} has {size(free)} free; an archive of {partition.qualified} "
-            f"({size(partition.bytes or 0)}) "
-            f"is begun with {size(wanted)} free. Make room, then retry; nothing was dropped."
+            f"({size(partition.bytes or 0)}) is begun with {size(wanted)} free. Make room, then retry; "
+            "nothing was dropped."
         )
 
 

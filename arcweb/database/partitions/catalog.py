@@ -214,8 +214,7 @@ def columns(schema: str = SCHEMA, name: str = NAME) -> list[str]:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass(format('%%I.%%I', "
-            "%s::text, %s::text))"
-            " AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+            "%s::text, %s::text)) AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
             [schema, name],
         )
         return [column for (column,) in cursor.fetchall()]

@@ -11,22 +11,18 @@ from arcweb.database.partitions import catalog, retention
 from arcweb.database.partitions.catalog import Table
 from arcweb.database.standing import quoted
 
-NEXT_WHY = (
-    "The next partition must stand before its time begins: a beat job makes those of events three "
-    "months ahead, "
-    "every night at 03:17 UTC."
-)
+NEXT_WHY = "The next partition must stand before its time begins."
+OURS_WHY = f"{NEXT_WHY} A beat job makes those of events three months ahead, every night at 03:17 UTC."
 DEFAULT_WHY = (
     "Rows in a default partition are read and found as others are, but no month of theirs can get a "
-    "partition or be "
-    "dropped, and every new partition scans them first (PostgreSQL's manual, 5.12.2.2)."
+    "partition or be dropped, and every new partition scans them first (PostgreSQL's manual, 5.12.2.2)."
 )
 
 
 def find() -> list[Finding]:
     """The findings of every partitioned table, worst first."""
     found: list[Finding] = []
-    for table in catalog.tables(sizes=False):
+    for table in sorted(catalog.tables(sizes=False), key=lambda table: not table.ours):
         found += next_missing(table) + strays(table)
         if table.ours:
             found += overdue(table)
@@ -40,16 +36,17 @@ def next_missing(table: Table) -> list[Finding]:
     ahead, after = table.ahead, table.after(table.now)
     if ahead > 0 or after is None:
         return []
-    url = reverse("admin:database_partitions")
+    url, action = (reverse("admin:database_partitions"), "Make it") if table.ours else ("", "")
+    why, statement = OURS_WHY if table.ours else NEXT_WHY, table.next_statement()
     catches = "rows go to the default partition" if table.default else "rows are refused"
     if ahead < 0:
         sentence = f"{table.qualified} has no partition for now, {table.now:%Y-%m-%d %H:%M} UTC: {catches}."
-        return [Finding("bad", sentence, url, "Make it", statement=table.next_statement(), why=NEXT_WHY)]
+        return [Finding("bad", sentence, url, action, statement=statement, why=why)]
     last = max(one.until for one in table.timed if one.until)
     sentence = (
         f"{table.qualified} has no partition for what comes after {last:%Y-%m-%d}: {catches} from then on."
     )
-    return [Finding("warn", sentence, url, "Make it", statement=table.next_statement(), why=NEXT_WHY)]
+    return [Finding("warn", sentence, url, action, statement=statement, why=why)]
 
 
 def strays(table: Table) -> list[Finding]:
@@ -88,9 +85,8 @@ def overdue(table: Table) -> list[Finding]:
     return [
         Finding(
             "warn",
-            f"{len(late)} month(s) of events are older than the {chosen.keep_months} that are kept, "
-            "and still stand, "
-            f"{late[0].qualified} first: the jobs that drop them fail, or do not run.",
+            f"{len(late)} month(s) of events are older than the {chosen.keep_months} that are kept, and "
+            f"still stand, {late[0].qualified} first: the jobs that drop them fail, or do not run.",
             f"{reverse('admin:jobs_job_changelist')}?kind={retention.DROP}",
             "Show the jobs",
             why="The setting on the page of partitions; the beat job asks for them every night at 03:27 UTC.",

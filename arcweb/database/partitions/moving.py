@@ -158,8 +158,7 @@ def _prepare(targets: list[_Target]) -> None:
                 if cursor.fetchone()[0]:
                     raise MoveError(
                         f"A table {SCHEMA}.{target.final} stands there already and is no partition of "
-                        "events.events. "
-                        "Rename it, or attach it where it belongs, then retry."
+                        "events.events. Rename it, or attach it where it belongs, then retry."
                     )
             if target.copy in there:
                 continue
@@ -217,9 +216,8 @@ def _swap(targets: list[_Target], rest: _Target) -> Moved:
         counts = {target.copy: catalog.count(SCHEMA, target.copy) for target in everything}
     if total != sum(counts.values()):
         raise MoveError(
-            f"The default partition holds {total:,} rows and its copies {sum(counts.values()):,}: "
-            "somebody changed "
-            "one of them by hand. Nothing was moved. DROP the tables events.moving_…, then retry."
+            f"The default partition holds {total:,} rows and its copies {sum(counts.values()):,}: somebody "
+            "changed one of them by hand. Nothing was moved. DROP the tables events.moving_…, then retry."
         )
     moved = Moved(total - counts[rest.copy], len(targets), counts[rest.copy])
     _execute("ALTER TABLE events.events DETACH PARTITION events.events_default")

@@ -221,14 +221,12 @@ def test_the_nightly_job_drops_what_is_old_and_nothing_else(old_month: str, arch
 def test_another_table_is_listed_and_its_missing_next_is_told_with_the_statement() -> None:
     execute(
         'CREATE TABLE "odd ""table" (at timestamptz NOT NULL) PARTITION BY RANGE (at);'
-        "CREATE TABLE odd_1 PARTITION OF \"odd \"\"table\" FOR VALUES FROM ('2020-01-01') TO ('2020-02-01');"
-        "CREATE TABLE odd_2 PARTITION OF \"odd \"\"table\" FOR VALUES FROM ('2020-02-01') TO ('2020-03-01');"
-        "CREATE TABLE kinds (kind text) PARTITION BY LIST (kind);"
-        "CREATE TABLE kinds_a PARTITION OF kinds FOR VALUES IN ('a');"
-        "CREATE TABLE kinds_rest PARTITION OF kinds DEFAULT;"
-        "INSERT INTO kinds VALUES ('b');"
-        "CREATE TABLE days (day date, n int) PARTITION BY RANGE (day, n);"
-        "CREATE TABLE days_a PARTITION OF days FOR VALUES FROM (MINVALUE, MINVALUE) TO ('2020-01-01', 5);"
+        'CREATE TABLE odd_1 PARTITION OF "odd ""table" FOR VALUES FROM (\'2020-01-01\') TO '
+        "('2020-02-01');CREATE TABLE odd_2 PARTITION OF \"odd \"\"table\" FOR VALUES FROM ('2020-02-01') TO "
+        "('2020-03-01');CREATE TABLE kinds (kind text) PARTITION BY LIST (kind);CREATE TABLE kinds_a "
+        "PARTITION OF kinds FOR VALUES IN ('a');CREATE TABLE kinds_rest PARTITION OF kinds DEFAULT;INSERT "
+        "INTO kinds VALUES ('b');CREATE TABLE days (day date, n int) PARTITION BY RANGE (day, n);CREATE "
+        "TABLE days_a PARTITION OF days FOR VALUES FROM (MINVALUE, MINVALUE) TO ('2020-01-01', 5);"
     )
     page = client_of("viewer").get(URL).content.decode()
     assert "FOR VALUES IN (&#x27;a&#x27;)" in page
