@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, time, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import connection
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
 
 from arcweb.charts import ending_now, quantity, size, summary
+from arcweb.database.findings import worst_first
+from arcweb.database.overview import vitals
+from arcweb.database.overview.judging import judge
 from arcweb.panels import Card, Chart, Concern, Panel, Row, State, register_panel
-from arcweb.samplers import take_postgres
 from arcweb.samples.series import first_since, levels, newest, rates
 from arcweb.servers import ServerState, state_of, states, watched
 from arcweb.watches import Outlook, Watch, register_watch
 
 HOUR = timedelta(hours=1)
-#: Shares of max_connections above which it is time to act, and above which clients will soon be refused.
-MANY_CONNECTIONS, ALL_CONNECTIONS = 0.8, 0.95
 #: Tasks in a queue above which the workers do not keep up.
 MANY_WAITING = 100
 
@@ -29,22 +31,16 @@ MANY_WAITING = 100
 
 
 def postgres_concerns(values: Mapping[str, float]) -> tuple[Concern, ...]:
-    used, most = values.get("connections", 0), values.get("max_connections", 0)
-    if not most or used < MANY_CONNECTIONS * most:
-        return ()
-    state: State = "bad" if used >= ALL_CONNECTIONS * most else "warn"
-    return (
-        Concern(
-            state,
-            f"PostgreSQL has {used:.0f} of {most:.0f} connections in use: close idle ones, or raise "
-            "max_connections, before it refuses clients.",
-        ),
-    )
+    """What the figures of a sample show, worst first, judged as on the PostgreSQL page they lead to."""
+    page = reverse("admin:database_overview")
+    return tuple(replace(finding, url=page, action="Show") for finding in worst_first(judge(values)))
 
 
 def postgres_card(request: HttpRequest) -> Card:
-    now = take_postgres()
-    concerns = postgres_concerns(now)
+    now = vitals.ask("activity", "database")
+    reading = newest(["postgres"]).get("postgres")
+    sampled: Mapping[str, float] = {} if reading is None or reading.stale else reading.values
+    concerns = postgres_concerns({**sampled, **now})
     midnight = datetime.combine(timezone.now().date(), time.min, tzinfo=timezone.get_default_timezone())
     start = first_since("postgres", midnight)
     course = ending_now(levels("postgres", ["connections"], HOUR)["connections"], now["connections"])
@@ -178,5 +174,15 @@ PERMISSION = "samples.view_sample"
 register_watch(Watch("servers", "", "", look_at_servers, order=10))
 register_watch(Watch("postgres", PERMISSION, "postgres", look_at_postgres, order=30))
 register_watch(Watch("celery", PERMISSION, "celery", look_at_celery, order=55))
-register_panel(Panel("postgres", "PostgreSQL", "overview", PERMISSION, postgres_card, order=30))
+register_panel(
+    Panel(
+        "postgres",
+        "PostgreSQL",
+        "overview",
+        PERMISSION,
+        postgres_card,
+        order=30,
+        url_name="admin:database_overview",
+    )
+)
 register_panel(Panel("celery", "Celery", "overview", PERMISSION, celery_card, order=60))

@@ -1,4 +1,5 @@
 """The pages of the PostgreSQL rooms: each area registers its own."""
 
+from arcweb.database.overview import pages as overview_pages  # noqa: F401
 from arcweb.database.partitions import pages as partition_pages  # noqa: F401
 from arcweb.database.storage import pages as storage_pages  # noqa: F401

@@ -1,4 +1,5 @@
 """The alarms of the PostgreSQL rooms: each area registers its own."""
 
+from arcweb.database.overview import alarms as overview_alarms  # noqa: F401
 from arcweb.database.partitions import alarms as partition_alarms  # noqa: F401
 from arcweb.database.storage import alarms as storage_alarms  # noqa: F401

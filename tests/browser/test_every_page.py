@@ -67,6 +67,8 @@ PLAIN = {
     "postgres-table": "/postgres/tables/agents/memories/",
     "postgres-indexes": "/postgres/indexes/",
     "postgres-index-drop": "/postgres/indexes/agents/memories_5Fpkey/drop/",
+    "postgres": "/postgres/",
+    "postgres-fortnight": "/postgres/?period=fortnight",
     "not-found": "/nothing/here/",
 }
 FIRST_ROW = {

@@ -378,7 +378,7 @@ def test_without_javascript_a_panel_is_a_page(viewer: Client) -> None:
 
 #: Each panel's own queries; those of session, user and permissions come before them.
 QUERIES = {
-    "memories": 4, "agents": 1, "postgres": 4, "redis-cache": 2, "redis-state": 1, "celery": 2, "jobs": 5,
+    "memories": 4, "agents": 1, "postgres": 5, "redis-cache": 2, "redis-state": 1, "celery": 2, "jobs": 5,
     "events": 2, "verdict": 1,
 }  # fmt: skip
 
