@@ -88,7 +88,16 @@ def quantity(value: float, unit: str = "") -> str:
         text = f"{value:,.0f}"
     else:
         text = f"{value:.1f}" if abs(value) >= 1 else f"{value:.2g}"
-    return f"{text} {unit}".rstrip()
+    return f"{text} {counted(value, unit)}".rstrip()
+
+
+def counted(value: float, unit: str) -> str:
+    """A unit as it stands behind its number: "1 message a second", "2 keys looked at", "1 entry"."""
+    noun, space, rest = unit.partition(" ")
+    if value != 1 or len(noun) < 4 or not noun.endswith("s") or noun.endswith("ss"):
+        return unit
+    one = f"{noun[:-3]}y" if noun.endswith("ies") else noun[:-1]
+    return f"{one}{space}{rest}"
 
 
 def size(value: float) -> str:

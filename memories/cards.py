@@ -128,7 +128,7 @@ def agent_documents_card(request: HttpRequest, agent: UUID) -> Card:
         tuple(
             Row(
                 document.name,
-                "being cut" if document.chunk_count is None else f"{document.chunk_count:,} chunks",
+                "being cut" if document.chunk_count is None else quantity(document.chunk_count, "chunks"),
                 url=reverse("admin:memories_document_change", args=[document.pk]),
             )
             for document in documents

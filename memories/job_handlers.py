@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from arcweb.charts import quantity
 from arcweb.jobs.context import JobContext
 from arcweb.jobs.exceptions import JobFailed, RetryLater
 from arcweb.jobs.registry import handler
@@ -41,7 +42,8 @@ def run_ingest(context: JobContext) -> dict[str, Any]:
         raise JobFailed(str(error)) from error
     if outcome.failed:
         raise JobFailed(
-            f"{outcome.failed} of {outcome.chunks} chunks were not embedded: {outcome.first_error}"
+            f"{outcome.failed} of {quantity(outcome.chunks, 'chunks')} could not be embedded: "
+            f"{outcome.first_error}"
         )
     return outcome.as_json()
 

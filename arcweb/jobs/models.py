@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils import timezone
 
+from arcweb import charts
 from arcweb.jobs import progress, registry
 from arcweb.jobs.querysets import STALE_AFTER, JobQuerySet
 
@@ -145,6 +146,11 @@ class Job(models.Model):
     @property
     def percent(self) -> int | None:
         return progress.percent(self.done, self.total)
+
+    @property
+    def counted(self) -> str:
+        """The unit behind "1 of 1" or "3": "chunk", "chunks"."""
+        return charts.counted(self.done if self.total is None else self.total, self.unit)
 
     @property
     def remaining(self) -> str:

@@ -1,4 +1,5 @@
-"""What this app does for others that do not know it: keeps score for them, and counts against limits."""
+"""What this app does for others that do not know it: keeps score for them, counts against limits, and
+counts what becomes of Celery's messages."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from typing import Any
 from arcweb import limited
 from arcweb.leaderboards import scored
 from cache_admin.structures import leaderboards, limits
+from cache_admin.traffic import tally
 
 
 def keep_score(sender: Any, board: str, points: Mapping[str, float], **kwargs: Any) -> None:
@@ -26,3 +28,4 @@ def connect() -> None:
     """When the app is ready; again does nothing."""
     scored.connect(keep_score, dispatch_uid="cache_admin.structures")
     limited.install(seconds_to_wait)
+    tally.connect()

@@ -12,14 +12,14 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from arcweb.charts import Drawing, draw, summary
+from arcweb.charts import Drawing, draw, quantity, summary
 from arcweb.events import record
 from arcweb.panels import Chart, Row
 from cache_admin import connections
 from cache_admin.connections import Role
 from cache_admin.rooms import context, link, redis_page
 from cache_admin.server.capabilities import capabilities
-from cache_admin.traffic import queues
+from cache_admin.traffic import queues, tally
 from cache_admin.traffic.asking import Question, ask, confirmed
 
 TITLE = "Queues"
@@ -34,6 +34,7 @@ AFTERWARDS = (
 @dataclass(frozen=True)
 class Shown:
     queue: queues.Queue
+    rates: queues.Rates | None
     drawing: Drawing
     eventful: bool  #: whether anything waited in the last hour
     messages: list[queues.Message]
@@ -49,9 +50,11 @@ def queue_list(request: HttpRequest, role: Role) -> HttpResponse:
         with connections.client(role) as server:
             held = queues.held(server)
             shown["held"] = held
+            before, now = tally.since(), tally.read(server)
             shown["queues"] = [
                 Shown(
                     queue,
+                    tally.rates(queue.name, before, now) if before else None,
                     _drawing(queue),
                     any(value for _, value in queue.course),
                     queues.peek(server, queue.name),
@@ -92,7 +95,8 @@ def queue_purge(request: HttpRequest, role: Role, queue: str) -> HttpResponse:
             return redirect(f"{reverse('admin:redis_queue_purge', args=[queue])}?role={role}")
         record("redis.queue_purged", label=queue, data={"role": role, "messages": waiting})
         dropped = queues.purge(server, queue)
-    messages.success(request, f"{dropped} messages of the queue {queue} are dropped; {AFTERWARDS}")
+    tally.count("dropped", queue, dropped)
+    messages.success(request, f"{quantity(dropped, 'messages')} of the queue {queue} dropped; {AFTERWARDS}")
     return redirect(back)
 
 

@@ -16,7 +16,7 @@ from redis import Redis
 
 from arcweb.charts import quantity, size
 from arcweb.events.sentences import describe
-from arcweb.samples.series import Course, last_before, levels
+from arcweb.samples.series import Course, levels
 
 describe("redis.queue_purged", "emptied the queue {object} of {messages} message(s)")
 
@@ -42,6 +42,19 @@ return shown
 
 
 @dataclass(frozen=True)
+class Rates:
+    """Messages of a queue per minute, over the last `minutes`. arrived: None where it is not known.
+
+    done: by workers. dropped: expired before a worker took them, or the queue was emptied.
+    """
+
+    arrived: float | None
+    done: float
+    dropped: float
+    minutes: float
+
+
+@dataclass(frozen=True)
 class Queue:
     """oldest: seconds that the next message has waited; None where it does not say when it was sent."""
 
@@ -51,7 +64,6 @@ class Queue:
     held_is_least: bool  #: more are held than were counted
     oldest: float | None
     course: Course  #: how many waited, over the last hour
-    grown: float | None  #: messages that came more than went, per minute, over the last ten
 
 
 @dataclass(frozen=True)
@@ -116,13 +128,11 @@ def held(server: Redis) -> Held:
 def queues(server: Redis, taken: Held) -> list[Queue]:
     """Each queue that the settings name. Raises redis.exceptions.RedisError."""
     courses = levels("celery", [f"waiting:{name}" for name in names()], HOUR)
-    before = last_before("celery", datetime.now(UTC) - timedelta(minutes=10), within=timedelta(minutes=3))
     found = []
     for name in names():
         waiting = length(server, name)
         first = next(iter(peek(server, name, 1)), None)
         key = f"waiting:{name}"
-        known = before is not None and key in before.values
         found.append(
             Queue(
                 name=name,
@@ -131,7 +141,6 @@ def queues(server: Redis, taken: Held) -> list[Queue]:
                 held_is_least=taken.total > sum(taken.by_queue.values()),
                 oldest=first.age if first else None,
                 course=courses[key],
-                grown=(waiting - before.get(key)) / (before.age / 60) if known and before else None,
             )
         )
     return found

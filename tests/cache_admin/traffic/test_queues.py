@@ -62,7 +62,7 @@ def test_what_waits_is_shown_masked_oldest_first(state: Redis) -> None:
         "text, 8 characters",
         "42",
         "null",
-        "an object, 1 elements",
+        "an object, 1 element",
         "a list, 2 elements",
         "a number with decimals",
         "text, 7 characters",
