@@ -69,6 +69,8 @@ PLAIN = {
     "postgres-index-drop": "/postgres/indexes/agents/memories_5Fpkey/drop/",
     "postgres": "/postgres/",
     "postgres-fortnight": "/postgres/?period=fortnight",
+    "postgres-activity": "/postgres/activity/?kind=all",
+    "postgres-locks": "/postgres/locks/",
     "not-found": "/nothing/here/",
 }
 FIRST_ROW = {

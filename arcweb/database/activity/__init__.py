@@ -1,0 +1,1 @@
+"""Sessions and locks: who works, who waits for whom, and the way to end it."""
