@@ -15,6 +15,7 @@ from urllib.parse import quote
 import django_stubs_ext
 from django.core.exceptions import ImproperlyConfigured
 
+from arcweb.database.tuning.units import memory
 from arcweb.embedded.layout import Layout
 from arcweb.environment import Environment
 from arcweb.redis_urls import broker_url
@@ -49,6 +50,8 @@ CSRF_TRUSTED_ORIGINS = env.words("ARC_CSRF_TRUSTED_ORIGINS", [])
 #: Served over HTTPS: secure cookies, HSTS, redirect. Off on the embedded stack, which binds to loopback.
 ARC_HTTPS = env.flag("ARC_HTTPS", default=not ARC_EMBEDDED)
 SECURE_SSL_REDIRECT = ARC_HTTPS
+#: A scrape inside of the stack's own network speaks HTTP; its token was sent before any redirect.
+SECURE_REDIRECT_EXEMPT = [r"^metrics$"]
 #: A proxy that we trust sets X-Forwarded-Proto and appends the client to X-Forwarded-For.
 ARC_BEHIND_PROXY = env.flag("ARC_BEHIND_PROXY", default=False)
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ARC_BEHIND_PROXY else None
@@ -99,6 +102,7 @@ INSTALLED_APPS = [
     "csp",
 ]
 MIDDLEWARE = [
+    "arcweb.metrics.middleware.BeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     # Tokens in pages are masked anew each time, and Django pads what it compresses (CVE-2013-3587, BREACH).
@@ -116,6 +120,7 @@ MIDDLEWARE = [
     "arcweb.events.middleware.ActorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "arcweb.metrics.middleware.AfterMiddleware",
 ]
 ROOT_URLCONF = "arcweb.urls"
 WSGI_APPLICATION = "arcweb.wsgi.application"
@@ -162,6 +167,8 @@ POSTGRES_SSLMODE = env.text(
     "prefer",
     choices=["disable", "allow", "prefer", "require", "verify-ca", "verify-full"],
 )
+#: "transaction": POSTGRES_HOST is PgBouncer in that mode. Nothing is set for longer than a transaction then.
+POSTGRES_POOLER = env.text("POSTGRES_POOLER", "", choices=["", "transaction"])
 ARC_TEMPLATE_DATABASE = env.text("ARC_TEMPLATE_DATABASE", "arc_template")
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {
@@ -173,6 +180,7 @@ DATABASES: dict[str, dict[str, Any]] = {
         "PORT": str(POSTGRES_PORT),
         "CONN_MAX_AGE": env.integer("ARC_CONN_MAX_AGE", 60, low=0, high=3600),
         "CONN_HEALTH_CHECKS": True,
+        "DISABLE_SERVER_SIDE_CURSORS": POSTGRES_POOLER == "transaction",
         "OPTIONS": {
             "application_name": "arcweb",
             "connect_timeout": 2,
@@ -184,6 +192,13 @@ DATABASES: dict[str, dict[str, Any]] = {
     }
 }
 
+#: Size of the PostgreSQL server's machine, for the page of settings: where it is this machine it is measured.
+ARC_POSTGRES_MEMORY = env.text("ARC_POSTGRES_MEMORY")
+if ARC_POSTGRES_MEMORY and memory(ARC_POSTGRES_MEMORY) is None:
+    raise ImproperlyConfigured(
+        f"ARC_POSTGRES_MEMORY is {ARC_POSTGRES_MEMORY!r}, which is no size. For example: ARC_POSTGRES_MEMORY=16GB"
+    )
+ARC_POSTGRES_CORES = env.integer("ARC_POSTGRES_CORES", 0, low=0, high=10_000)
 #: Seconds that one statement of a page may take; workers and commands have no such limit.
 ARC_WEB_STATEMENT_SECONDS = env.number("ARC_WEB_STATEMENT_SECONDS", 10.0, low=0.5, high=600)
 
@@ -273,6 +288,7 @@ CELERY_TASK_ROUTES = {
     "memories.tasks.embed_pending": {"queue": "quick"},
     "arcweb.events.tasks.*": {"queue": "quick"},
     "arcweb.samples.tasks.*": {"queue": "quick"},
+    "arcweb.database.tasks.*": {"queue": "quick"},
 }
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 5
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
@@ -285,6 +301,15 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(ARC_DATA_DIR / "run" / "beat-schedule")
 ARC_JOB_LOST_AFTER = env.integer("ARC_JOB_LOST_AFTER", 30, low=6, high=3600)
 #: Days that samples, the figures behind the charts, are kept.
 ARC_SAMPLE_DAYS = env.integer("ARC_SAMPLE_DAYS", 14, low=1, high=3650)
+
+# --- metrics -----------------------------------------------------------------------------------
+#: /metrics is off unless one of the two is set; with both, a scrape needs both.
+ARC_METRICS_TOKEN = env.secret("ARC_METRICS_TOKEN") if env.text("ARC_METRICS_TOKEN") else ""
+ARC_METRICS_ADDRESSES = env.networks("ARC_METRICS_ADDRESSES")
+#: One process answers requests (its threads share the counters). With more, prometheus_client itself reads
+#: this variable, and they share the folder.
+PROMETHEUS_MULTIPROC_DIR = env.text("PROMETHEUS_MULTIPROC_DIR")
+PROMETHEUS_LATENCY_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, float("inf"))
 
 # --- embedding ---------------------------------------------------------------------------------
 ARC_EMBEDDING_PROVIDER = env.text("ARC_EMBEDDING_PROVIDER", "local", choices=["local", "openai"])

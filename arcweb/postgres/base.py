@@ -56,7 +56,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def init_connection_state(self) -> None:
         super().init_connection_state()
-        if servers.watched() and self.connection is not None:
+        # Behind a pooler the session belongs to everybody: the pool's own connect_query sets the limit there.
+        pooled = settings.POSTGRES_POOLER == "transaction"
+        if servers.watched() and self.connection is not None and not pooled:
             milliseconds = int(settings.ARC_WEB_STATEMENT_SECONDS * 1000)
             with self.connection.cursor() as cursor:
                 cursor.execute(f"SET statement_timeout = {milliseconds}")
