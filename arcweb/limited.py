@@ -8,12 +8,12 @@ from functools import wraps
 from typing import Any
 
 from django.contrib import admin
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 
 #: (name of the limit, identity) → seconds to wait; 0: go on.
 Count = Callable[[str, str], float]
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 
 
 class _Installed:
@@ -35,7 +35,7 @@ def limited(
 
     def decorate(view: View) -> View:
         @wraps(view)
-        def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if _Installed.count is not None and applies(request):
                 seconds = math.ceil(_Installed.count(name, f"user:{request.user.pk}"))
                 if seconds > 0:

@@ -254,6 +254,13 @@ SESSION_COOKIE_AGE = ARC_SESSION_SECONDS + 86400
 #: Failed logins to one account from one address until they are refused, and for how many seconds.
 ARC_LOGIN_FAILURES = env.integer("ARC_LOGIN_FAILURES", 5, low=1, high=1000)
 ARC_LOGIN_LOCK_SECONDS = env.integer("ARC_LOGIN_LOCK_SECONDS", 900, low=1, high=86400)
+#: Rate limits (the page Rate limits): so many a minute in the long run, and so many at once.
+ARC_LIMIT_SEARCH = env.integer("ARC_LIMIT_SEARCH", 300, low=1, high=1_000_000)
+ARC_LIMIT_SEARCH_BURST = env.integer("ARC_LIMIT_SEARCH_BURST", 100, low=1, high=1_000_000)
+ARC_LIMIT_API = env.integer("ARC_LIMIT_API", 600, low=1, high=1_000_000)
+ARC_LIMIT_API_BURST = env.integer("ARC_LIMIT_API_BURST", 100, low=1, high=1_000_000)
+ARC_LIMIT_LOGIN = env.integer("ARC_LIMIT_LOGIN", 10, low=1, high=10_000)
+ARC_LIMIT_LOGIN_BURST = env.integer("ARC_LIMIT_LOGIN_BURST", 10, low=1, high=10_000)
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"  # where there is no way back, or one that leads elsewhere
 AUTH_PASSWORD_VALIDATORS = [

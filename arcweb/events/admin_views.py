@@ -18,10 +18,11 @@ from arcweb.events.forms import EventFilter
 from arcweb.events.models import Event
 from arcweb.events.querysets import Cursor
 from arcweb.events.timeline import days, lines
+from arcweb.limited import limited
 
 PAGE_SIZE = 50
 #: Filters that the address and an export carry.
-FILTERS = ("kind", "actor", "object", "first", "last")
+FILTERS = ("kind", "actor", "agent", "object", "first", "last")
 #: Periods that one click chooses: its name, and how many days before today it begins.
 PERIODS = (("Today", 0), ("7 days", 6), ("30 days", 29))
 
@@ -55,6 +56,7 @@ def events(request: HttpRequest) -> TemplateResponse:
 
 
 @require_POST
+@limited("api", "files")
 def export_events(request: HttpRequest) -> HttpResponseBase:
     """A file of the events that pass the filters in the form, as CSV or JSON lines, streamed.
 

@@ -11,6 +11,7 @@ from django.http import Http404, HttpRequest, StreamingHttpResponse
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_safe
 
+from arcweb.limited import limited
 from cache_admin import connections
 from cache_admin.connections import Role
 from cache_admin.keys import elements, export, names, scan, values
@@ -22,6 +23,7 @@ from cache_admin.rooms import redis_page
 
 
 @require_safe
+@limited("api", "files")
 @redis_page("Key")
 def download(request: HttpRequest, role: Role, code: str) -> Any:
     """Read piece by piece; where what was read is of no use any more the download breaks off."""

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+from django.conf import settings
 from redis import Redis
 from redis.commands.core import Script
 from redis.exceptions import RedisError
@@ -86,7 +87,9 @@ class Limit:
     """At most `burst` hits at once, and `rate` in `per_seconds` in the long run, of each identity.
 
     when_away: whether hits are allowed ("open") or refused ("closed") while Redis cannot say. about: whom
-    it limits in what, for people. Raises ValueError for a limit that nobody could keep.
+    it limits in what, for people. used: the pages of this site that ask it. setting: the variable of the
+    environment that says the rate; with _BURST behind it the burst. Raises ValueError for a limit that
+    nobody could keep.
     """
 
     name: str
@@ -95,6 +98,8 @@ class Limit:
     burst: int
     when_away: Literal["open", "closed"] = "open"
     about: str = ""
+    used: str = ""
+    setting: str = ""
 
     def __post_init__(self) -> None:
         if not self.name or ":" in self.name:
@@ -198,31 +203,37 @@ def find_limit(name: str) -> Limit | None:
 LOGIN = register_limit(
     Limit(
         "login",
-        rate=10,
+        rate=settings.ARC_LIMIT_LOGIN,
         per_seconds=60,
-        burst=10,
+        burst=settings.ARC_LIMIT_LOGIN_BURST,
         when_away="closed",  # it would guard passwords: nobody may guess on while it cannot count
         about="For tries to log in at other services. This site counts its own in PostgreSQL, which forgets "
         "nothing while Redis is away.",
+        setting="ARC_LIMIT_LOGIN",
     )
 )
 API = register_limit(
     Limit(
         "api",
-        rate=600,
+        rate=settings.ARC_LIMIT_API,
         per_seconds=60,
-        burst=100,
-        about="For calls of one key of an API. No API of this site asks it yet; other services may.",
+        burst=settings.ARC_LIMIT_API_BURST,
+        about="Files that one user takes: exports of events, values of keys. Other services may count "
+        "calls of a key of their API here.",
+        used="Events, Keys",
+        setting="ARC_LIMIT_API",
     )
 )
 SEARCH = register_limit(
     Limit(
         "search",
-        rate=300,
+        rate=settings.ARC_LIMIT_SEARCH,
         per_seconds=60,
-        burst=100,
+        burst=settings.ARC_LIMIT_SEARCH_BURST,
         about="Searches of one user on the page Search; a search costs processor time, so that one cannot "
         "slow down everybody.",
+        used="Search",
+        setting="ARC_LIMIT_SEARCH",
     )
 )
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +17,12 @@ from django.urls import reverse
 from redis import Redis
 
 from arcweb.events.models import Event, EventDetail
+from cache_admin.keys import names
 from cache_admin.structures import addresses, limit_views, limits
 from cache_admin.structures.limits import Limit
 from tests.cache_admin.structures.conftest import in_processes
 from tests.people import client_of
+from tests.running import ROOT
 
 URL = reverse("admin:redis_limits")
 RESET = reverse("admin:redis_limit_reset")
@@ -184,6 +189,46 @@ def test_a_counter_without_an_expiry_is_flagged(state: Redis) -> None:
     assert r"rate:\xff\n&lt;i&gt;" in html
     browser.post(RESET, {"key": addresses.encode(b"rate:user:123:requests"), "typed": "reset"})
     assert not state.exists("rate:user:123:requests")
+
+
+@pytest.mark.django_db
+def test_files_are_limited_for_each_user(state: Redis, monkeypatch: Any) -> None:
+    state.set("file", "x")
+    tight = replace(limits.API, rate=1, per_seconds=30, burst=2)
+    monkeypatch.setitem(limits._limits, "api", tight)
+    browser = client_of("operator")
+    url = f"/redis/keys/{names.code_of(b'file')}/download/?role=state"
+    taken = [browser.get(url).status_code for _ in range(2)]
+    taken.append(browser.post("/events/export/", {"format": "csv"}).status_code)
+    assert taken == [200, 200, 429]
+    assert "There were too many files of yours" in browser.get(url).content.decode()
+    assert client_of("viewer").get(url).status_code == 200
+
+
+@pytest.mark.django_db
+def test_the_page_says_who_asks_a_limit_and_what_sets_it(state: Redis) -> None:
+    html = client_of("viewer").get(URL).content.decode()
+    for words in ("ARC_LIMIT_SEARCH", "ARC_LIMIT_API", "Events, Keys", "not in use here"):
+        assert words in html
+    assert html.count("not in use here") == 1  # login: logins here are counted in PostgreSQL
+
+
+@pytest.mark.parametrize(("value", "rate"), [("7", 7), ("0", None), ("many", None)])
+def test_limits_are_set_by_the_environment(value: str, rate: int | None) -> None:
+    code = "from cache_admin.structures.limits import SEARCH; print(SEARCH.rate, SEARCH.burst)"
+    done = subprocess.run(
+        [sys.executable, "manage.py", "shell", "-v0", "--no-imports", "-c", code],
+        env={**os.environ, "ARC_LIMIT_SEARCH": value, "ARC_LIMIT_SEARCH_BURST": "3"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if rate is None:
+        assert done.returncode != 0
+        assert "ARC_LIMIT_SEARCH" in done.stderr
+    else:
+        assert done.stdout.split() == [str(rate), "3"]
 
 
 @pytest.mark.django_db
