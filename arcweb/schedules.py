@@ -59,4 +59,9 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": crontab(hour=3, minute=27),
         "options": {"expires": 3600},
     },
+    "snapshot statements": {
+        "task": "arcweb.database.tasks.snapshot_statements",
+        "schedule": OnTheSlot(600),
+        "options": {"expires": 600},
+    },
 }

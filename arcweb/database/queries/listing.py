@@ -53,7 +53,11 @@ NOTHING_OF_ANYBODY = re.compile(r"^(pg_|information_schema$)")
 class Line:
     change: Change
     share: float  #: percent of the time of all statements in the period
-    own: bool
+    own_role: str
+
+    @property
+    def own(self) -> bool:
+        return is_housekeeping(self.entry, self.own_role)
 
     @property
     def entry(self) -> Entry:
@@ -117,7 +121,7 @@ def listing(
         Line(
             change,
             100 * change.counted.milliseconds / whole.milliseconds if whole.milliseconds else 0.0,
-            is_housekeeping(change.entry, own_role),
+            own_role,
         )
         for change in period.changes
     ]
@@ -127,12 +131,20 @@ def listing(
         for line in lines
         if (not role or line.entry.role == role)
         and (not whose or line.own == (whose == "own"))
-        and (not words or all(word in shown(line.entry.text).lower() for word in words))
+        and _has(line.entry.text, words)
     ]
     key = SORTS[sort][1]
     kept.sort(key=lambda line: (-key(line), -line.counted.milliseconds))
     roles = sorted({change.entry.role for change in period.changes})
     return Listing(period, kept[:MOST], len(kept), whole, roles)
+
+
+def _has(text: str, words: list[str]) -> bool:
+    """Whether all the words are in what is shown of it: a masked password is not found by trying."""
+    lower = text.lower()
+    return all(word in lower for word in words) and (
+        not words or all(word in shown(text).lower() for word in words)
+    )
 
 
 def is_housekeeping(entry: Entry, own_role: str) -> bool:

@@ -178,16 +178,14 @@ def _change(snapshot: Snapshot, entry: Entry) -> Change:
     if was is None:
         if anew or snapshot.complete:
             return Change(entry, entry.counters, NOTHING)
-        return Change(
-            entry, entry.counters, NOTHING, "Counted since the reset: it was too small for the snapshot."
-        )
+        return Change(entry, entry.counters, NOTHING, "Since the reset: it was too small for the snapshot.")
     counted = entry.counters - was
     if anew or counted.fell:
         return Change(
             entry,
             entry.counters,
             NOTHING,
-            "Its counters began anew within the period, by a reset or for want of room: at least this.",
+            "At least this: its counters began anew within the period.",
         )
     return Change(entry, counted, was)
 

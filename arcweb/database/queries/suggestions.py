@@ -8,13 +8,22 @@ nor where a valid index begins with a column that the condition compares for equ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
 
 from django.db import connection
 
-from arcweb.charts import size
-from arcweb.database.standing import quoted
+from arcweb.charts import quantity, size
+from arcweb.database.queries.explain import READS, Refused, line, on
+from arcweb.database.queries.lexer import first_word, tokens
+from arcweb.database.queries.statistics import NoStatistics, read
+from arcweb.database.queries.texts import names, plannable
+from arcweb.database.standing import quoted, standing
 
 #: Rows below which reading the whole table is quick: about 100 pages of 8 kB, a few milliseconds.
 LEAST_ROWS = 10_000
@@ -23,6 +32,41 @@ LEAST_ROWS = 10_000
 LARGEST_SHARE = 0.05
 #: Bytes of a B-tree entry beside its key (item pointer 4, header 8, alignment), and how full a page is.
 ENTRY_BYTES, FILL = 12, 0.9
+
+#: How often a table must have been read whole since its statistics began to be looked at: PgHero's measure
+#: of "missing indexes" also starts with tables that are read whole more often than by an index.
+LEAST_SCANS = 50
+#: Statements that are planned for suggestions, characters of the longest, minutes that a plan is good for.
+PLANNED, LONGEST, PLAN_MINUTES = 10, 5000, 10
+
+READ_WHOLE = """
+    SELECT pg_class.relname::text FROM pg_stat_user_tables
+    JOIN pg_class ON pg_class.oid = relid
+    WHERE reltuples >= %(least)s AND seq_scan >= %(scans)s AND seq_tup_read >= seq_scan * reltuples / 2
+"""
+FILTERED = """
+    SELECT pg_class.oid, reltuples::bigint,
+           coalesce((SELECT array_agg(attname::text) FROM pg_attribute
+                     JOIN pg_type ON pg_type.oid = atttypid
+                     WHERE attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
+                       AND attname = ANY (%(columns)s)
+                       AND EXISTS (SELECT FROM pg_opclass JOIN pg_am ON pg_am.oid = opcmethod
+                                   WHERE amname = 'btree' AND opcdefault
+                                     AND (opcintype = atttypid
+                                          OR (typtype = 'e' AND opcintype = 'anyenum'::regtype)
+                                          OR (typcategory = 'S' AND opcintype = 'text'::regtype)))
+                    ), '{}'),
+           (SELECT array_agg(attname::text) FROM pg_index
+            JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]
+            WHERE indrelid = pg_class.oid AND indisvalid AND indpred IS NULL)
+    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE nspname = %(schema)s AND relname = %(table)s
+"""
+#: A comparison as EXPLAIN prints it, column on the left: (m.agent_id = $1), ((m.name)::text = 'x'::text).
+COMPARED = re.compile(
+    r'^\(*(?:(?:"(?:[^"]|"")+"|\w+)\.)?(?P<column>"(?:[^"]|"")+"|[a-z_]\w*)\)?(?:::[a-z][a-z ]*)? '
+    r"(?P<operator>=|<=|>=|<|>) (?P<other>.+)$"
+)
 
 FOREIGN_KEYS = """
     SELECT constraint_.conname, constraint_.conrelid, constraint_.confrelid::regclass::text,
@@ -39,13 +83,14 @@ FOREIGN_KEYS = """
     LIMIT 20
 """
 TABLE = """
-    SELECT nspname, relname, reltuples::bigint, pg_table_size(pg_class.oid),
+    SELECT nspname, pg_class.relname, reltuples::bigint, pg_table_size(pg_class.oid),
            coalesce(n_tup_ins + n_tup_upd - n_tup_hot_upd, 0),
            extract(epoch FROM statement_timestamp() - coalesce(
                (SELECT stats_reset FROM pg_stat_database WHERE datname = current_database()),
                pg_postmaster_start_time()))::float8,
            (SELECT coalesce(sum(coalesce(avg_width, 8)), 8) FROM unnest(%(columns)s::text[]) AS wanted
-            LEFT JOIN pg_stats ON schemaname = nspname AND tablename = relname AND attname = wanted)
+            LEFT JOIN pg_stats
+                ON pg_stats.schemaname = nspname AND tablename = pg_class.relname AND attname = wanted)
     FROM pg_class
     JOIN pg_namespace ON pg_namespace.oid = relnamespace
     LEFT JOIN pg_stat_user_tables ON relid = pg_class.oid
@@ -100,8 +145,58 @@ class Table:
 
 
 def suggestions() -> list[Suggestion]:
-    """Those for the whole database, the largest tables first. Raises django.db.Error."""
-    return sorted(of_foreign_keys(), key=lambda one: -one.bytes)
+    """Those for the whole database, the largest tables first. Raises django.db.Error.
+
+    Plans are made, but nothing is run, for the statements that took most time and name a large table that is
+    read whole too often; each is planned once in PLAN_MINUTES by a process.
+    """
+    found = {(one.schema, one.table, one.columns[0]): one for one in of_foreign_keys()}
+    for one in of_costly_statements():
+        key = (one.schema, one.table, one.columns[0])
+        known = found.get(key)
+        found[key] = one if known is None else replace(one, queryids=(*known.queryids, *one.queryids))
+    return sorted(found.values(), key=lambda one: -one.bytes)
+
+
+def of_costly_statements() -> list[Suggestion]:
+    """From generic plans, which PostgreSQL 16 and later make without values."""
+    with connection.cursor() as cursor:
+        cursor.execute(READ_WHOLE, {"least": LEAST_ROWS, "scans": LEAST_SCANS})
+        tables = {name for (name,) in cursor.fetchall()}
+    if not tables or standing().version < 160000:
+        return []
+    try:
+        entries = read().entries.values()
+    except NoStatistics:
+        return []
+    costly = sorted(
+        (
+            entry
+            for entry in entries
+            if first_word(entry.text) in READS and names(entry.text) & tables and len(entry.text) < LONGEST
+        ),
+        key=lambda entry: -entry.counters.milliseconds,
+    )[:PLANNED]
+    found: list[Suggestion] = []
+    for queryid, answer in _plans({entry.key.queryid: entry.text for entry in costly}).items():
+        found += for_plan(answer, queryid)
+    return found
+
+
+def for_plan(answer: dict[str, Any], queryid: int | None = None) -> list[Suggestion]:
+    """What would serve the steps of a plan (EXPLAIN's JSON, made with VERBOSE) that read whole tables.
+
+    Of each such step the conditions that must all hold are looked at; of these the comparisons of a bare
+    column: those for equality first, then one for a range. Conditions with OR, on expressions or on patterns
+    are left alone.
+    """
+    found: dict[tuple[str, str, str], Suggestion] = {}
+    for raw in _steps(answer["Plan"]):
+        if raw["Node Type"] == "Seq Scan" and "Filter" in raw and "Schema" in raw:
+            one = _for_scan(raw, queryid)
+            if one is not None:
+                found[(one.schema, one.table, one.columns[0])] = one
+    return list(found.values())
 
 
 def of_foreign_keys() -> list[Suggestion]:
@@ -149,3 +244,97 @@ def suggestion(
     return Suggestion(
         table.schema, table.name, tuple(columns), reason, effect, cost, table.index_bytes, queryids
     )
+
+
+def _for_scan(raw: Mapping[str, Any], queryid: int | None) -> Suggestion | None:
+    compared = _comparisons(str(raw["Filter"]), str(raw.get("Alias", "")))
+    if not compared:
+        return None
+    with connection.cursor() as cursor:
+        cursor.execute(
+            FILTERED,
+            {
+                "schema": raw["Schema"],
+                "table": raw["Relation Name"],
+                "columns": [name for name, _ in compared],
+            },
+        )
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    oid, rows, real, leading = row
+    equal = [name for name, operator in compared if operator == "=" and name in real]
+    ranged = [name for name, operator in compared if operator != "=" and name in real and name not in equal]
+    kept = float(raw.get("Actual Rows", raw["Plan Rows"]))
+    columns = list(dict.fromkeys([*equal, *ranged[:1]]))
+    if not columns or rows < LEAST_ROWS or kept > rows * LARGEST_SHARE:
+        return None
+    if set(leading or ()) & set(equal or columns):
+        return None
+    table = table_of(oid, columns)
+    if table is None:
+        return None
+    said = "kept" if "Actual Rows" in raw else "expected to be kept"
+    return suggestion(
+        table,
+        columns,
+        reason=(
+            f"A statement reads all {rows:,} rows of {table.schema}.{table.name}, of which {quantity(kept)} "
+            f"are {said}, and no index begins with {' or '.join(equal or columns)}."
+        ),
+        effect=f"It reads about {quantity(kept)} rows instead of {rows:,} ({size(table.size)}).",
+        queryids=() if queryid is None else (queryid,),
+    )
+
+
+def _comparisons(text: str, alias: str) -> list[tuple[str, str]]:
+    """(column, operator) of the conditions of a filter that must all hold; none if any of them is an OR."""
+    text = "".join("'…'" if token.kind == "string" else token.text for token in tokens(text))
+    if " OR " in text or "SubPlan" in text:
+        return []
+    found = []
+    for part in text.split(" AND "):
+        match = COMPARED.match(part.strip())
+        # Nothing can be looked up by a comparison with another column of the same row.
+        if match and f"{alias}." not in match["other"]:
+            found.append((match["column"].strip('"').replace('""', '"'), match["operator"]))
+    return found
+
+
+def _steps(raw: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield raw
+    for child in raw.get("Plans", ()):
+        yield from _steps(child)
+
+
+_planned: dict[int, tuple[float, dict[str, Any] | None]] = {}
+_lock = threading.Lock()
+
+
+def forget() -> None:
+    """Plans are made anew: between tests."""
+    with _lock:
+        _planned.clear()
+
+
+def _plans(texts: Mapping[int, str]) -> dict[int, dict[str, Any]]:
+    """The plans of these statements, by their queryid; one that is refused has none."""
+    now = time.monotonic()
+    with _lock:
+        for queryid in [one for one, (made, _) in _planned.items() if now - made > PLAN_MINUTES * 60]:
+            del _planned[queryid]
+        missing = {queryid: text for queryid, text in texts.items() if queryid not in _planned}
+    if missing:
+        with line() as raw:
+            for queryid, text in missing.items():
+                answer = None
+                with suppress(Refused):
+                    answer = on(raw, plannable(text)).answer
+                with _lock:
+                    _planned[queryid] = (now, answer)
+    with _lock:
+        return {
+            queryid: answer
+            for queryid in texts
+            if (answer := _planned.get(queryid, (0.0, None))[1]) is not None
+        }

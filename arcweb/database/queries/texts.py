@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from arcweb.database.queries.lexer import Token, first_word, meaningful, tokens
 
@@ -72,9 +73,12 @@ def parameters(text: str) -> bool:
     return any(token.kind == "parameter" for token in meaningful(text))
 
 
-def names(text: str) -> set[str]:
+@lru_cache(maxsize=8192)
+def names(text: str) -> frozenset[str]:
     """The words and quoted names of a statement, in lower case."""
-    return {token.text.strip('"').lower() for token in tokens(text) if token.kind in ("word", "name")}
+    return frozenset(
+        token.text.strip('"').lower() for token in tokens(text) if token.kind in ("word", "name")
+    )
 
 
 def laid_out(text: str) -> str:
