@@ -71,6 +71,9 @@ PLAIN = {
     "postgres-fortnight": "/postgres/?period=fortnight",
     "postgres-activity": "/postgres/activity/?kind=all",
     "postgres-locks": "/postgres/locks/",
+    "postgres-queries": "/postgres/queries/?period=reset",
+    "postgres-explain": "/postgres/queries/explain/",
+    "postgres-queries-reset": "/postgres/queries/reset/",
     "not-found": "/nothing/here/",
 }
 FIRST_ROW = {
