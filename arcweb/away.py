@@ -1,7 +1,7 @@
 """Answers while PostgreSQL is away: a page in words, before any session or user is asked for.
 
 Stands before SessionMiddleware in MIDDLEWARE. `/state/` tells how the servers stand, for the page that
-waits and for monitors.
+waits and for monitors; `/metrics` is Prometheus's.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from django.views.decorators.http import require_safe
 
 from arcweb import servers
 from arcweb.accounts.context import theme
+from arcweb.metrics.views import metrics
 from arcweb.postgres import ServerSilent, TooSlow
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,8 @@ class AwayMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if request.path_info == reverse("state"):
             return state(request)
+        if request.path_info == reverse("metrics"):
+            return metrics(request)
         if servers.is_away("postgres"):
             return explain(request, "away")
         return self.get_response(request)

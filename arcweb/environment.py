@@ -6,6 +6,7 @@ the environment.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,19 @@ class Environment:
         """A comma-separated list, empty items dropped."""
         value: list[str] = self._read("list", name, default, ",".join(default) or "a,b")
         return [item.strip() for item in value if item.strip()]
+
+    def networks(self, name: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+        """A comma-separated list of addresses and networks: 127.0.0.1, 10.0.0.0/8, ::1."""
+        found = []
+        for word in self.words(name, []):
+            try:
+                found.append(ipaddress.ip_network(word, strict=False))
+            except ValueError as error:
+                raise ImproperlyConfigured(
+                    f"{name} names {word!r}, which is no address and no network. "
+                    f"A good value is {name}=127.0.0.1,10.0.0.0/8."
+                ) from error
+        return found
 
     def secret(self, name: str) -> str:
         """A secret that is set, long enough and nobody's default.
