@@ -14,9 +14,13 @@ if TYPE_CHECKING:
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "arcweb.settings")
 _django = get_wsgi_application()
 
-from arcweb.prober import keep_running  # noqa: E402 - needs Django's settings
+from arcweb import prober  # noqa: E402 - needs Django's settings
+from arcweb.events.alerts import watchman  # noqa: E402
+from arcweb.postgres import lag  # noqa: E402
 
 
 def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    keep_running()
+    prober.keep_running()
+    watchman.keep_running()
+    lag.keep_running()
     return _django(environ, start_response)

@@ -21,7 +21,10 @@ class AlertQuerySet(models.QuerySet["Alert"]):
         return self.filter(state="firing")
 
     def forget_old(self) -> int:
-        """Delete what ended longer than KEEP ago, with its deliveries; returns how many alerts."""
+        """Delete what ended longer than KEEP ago, with its deliveries, and old tests; returns how many."""
+        from arcweb.events.alerts.models import Delivery
+
+        Delivery.objects.filter(alert=None, created_at__lt=Now() - KEEP).delete()
         counts = self.filter(state="ended", ended_at__lt=Now() - KEEP).delete()[1]
         return counts.get("events.Alert", 0)
 

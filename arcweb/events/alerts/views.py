@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from arcweb.alarms import Alarm, find_alarm
-from arcweb.events.alerts import changes, history, outlook
+from arcweb.events import current_actor, record
+from arcweb.events.alerts import changes, deliveries, history, outlook, post, sending
 from arcweb.events.alerts.board import Line, firing_first, lines, rooms
+from arcweb.events.alerts.channels import find_channel
 from arcweb.events.alerts.forms import SPANS, RuleForm, SilenceForm
 
 CHANGE = "events.change_alert"
@@ -41,6 +46,8 @@ def alerts(request: HttpRequest) -> HttpResponse:
             "rooms": rooms(shown),
             "rules": len(shown),
             "history": past,
+            "channels": post.lines(),
+            "signed": bool(settings.ARC_ALERT_WEBHOOK_SECRET),
             "spans": SPANS,
         },
     )
@@ -99,6 +106,20 @@ def unsilence(request: HttpRequest, name: str) -> HttpResponse:
     return redirect(*_back(request, name))
 
 
+@require_POST
+def send_test(request: HttpRequest) -> HttpResponse:
+    """A message to the channel that was asked for."""
+    channel = find_channel(request.POST.get("channel", ""))
+    if channel is None:
+        raise Http404("There is no such channel.")
+    with transaction.atomic():
+        deliveries.owe_test([channel], current_actor().name or "Somebody")
+        record("alert.tested", label=channel.kind, data={"channels": 1, "channel": channel.kind})
+        transaction.on_commit(sending.kick)
+    messages.success(request, "The test message is on its way; what came of it stands below within seconds.")
+    return redirect(f"{reverse('admin:alerts')}#channels")
+
+
 def _line(request: HttpRequest, name: str, *, change: bool = False) -> Line:
     """404 for a rule that is none or not for this reader; 403 for one who may only look."""
     alarm = find_alarm(name)
@@ -125,6 +146,7 @@ def _page(
         "rule_form": rule_form or RuleForm(line.rule),
         "silence_form": silence_form or SilenceForm(),
         "history": history.page(request.GET, [line.alarm.name]),
+        "sent": post.of_alarm(line.alarm.name),
         "spans": SPANS,
     }
     return render(request, "admin/events/alerts/alert.html", context, status=status)
