@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, cast
 
+from django.conf import settings
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
@@ -98,10 +99,22 @@ class ArcAdminSite(AdminSite):
         return super().login(request, {"ended_sentence": ended_sentence(request), **(extra_context or {})})
 
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        from arcweb.events import record
+        from django.contrib.auth.views import PasswordChangeView
 
+        from arcweb.accounts.forms import OwnPasswordForm
+        from arcweb.events import record
+        from arcweb.events.actors import request_origin
+
+        origin = request_origin(request.META, behind_proxy=settings.ARC_BEHIND_PROXY)
+        view = PasswordChangeView.as_view(
+            form_class=partial(OwnPasswordForm, address=origin.address),
+            success_url=reverse("admin:password_change_done", current_app=self.name),
+            template_name="registration/password_change_form.html",
+            extra_context={**self.each_context(request), **(extra_context or {})},
+        )
+        request.current_app = self.name
         with transaction.atomic():
-            response = super().password_change(request, extra_context)
+            response = view(request)
             if request.method == "POST" and response.status_code == 302:
                 record("user.changed", obj=cast("User", request.user), data={"fields": ["password"]})
         return response

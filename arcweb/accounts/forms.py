@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
+from django.contrib.admin.forms import AdminPasswordChangeForm
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
@@ -34,6 +35,29 @@ class LoginForm(AuthenticationForm):
             raise
         throttle.succeeded(attempt)
         return cleaned
+
+
+class OwnPasswordForm(AdminPasswordChangeForm):
+    """One's own password, after the old one, whose tries count as those of a login from this address do."""
+
+    def __init__(self, user: User, *args: Any, address: str | None, **kwargs: Any) -> None:
+        super().__init__(user, *args, **kwargs)
+        self.address = address
+
+    def clean_old_password(self) -> str:
+        name = self.user.get_username()
+        attempt = throttle.begin(name, self.address)
+        if attempt.seconds:
+            raise ValidationError(throttle.sentence(attempt.seconds), code="throttled")
+        try:
+            password = super().clean_old_password()
+        except ValidationError as error:
+            if seconds := throttle.failed(attempt, name):
+                said = ValidationError(throttle.locked_sentence(seconds), code="throttled")
+                raise said from error
+            raise
+        throttle.succeeded(attempt)
+        return str(password)
 
 
 class ProfileForm(forms.ModelForm[User]):

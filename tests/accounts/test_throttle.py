@@ -172,3 +172,18 @@ def test_old_failures_are_forgotten() -> None:
     assert records.forget_old()["throttles"] == 0
     age(86401)
     assert records.forget_old()["throttles"] == 3
+
+
+def test_the_old_password_of_a_change_is_guessed_no_more_often_than_at_the_login(client: Client) -> None:
+    sign_in(client, REMOTE_ADDR=HERE)
+    fresh = {"new_password1": "another-and-long-2026", "new_password2": "another-and-long-2026"}
+
+    def change(old: str) -> Any:
+        return client.post("/password_change/", {"old_password": old, **fresh}, REMOTE_ADDR=HERE)
+
+    said = [" ".join(change("wrong").context["form"].errors["old_password"]) for _ in range(3)]
+    assert "entered incorrectly" in said[0]
+    assert "Try again in 15 minutes" in said[2]
+    assert "without looking at the password" in str(change(PASSWORD).context["form"].errors)
+    age(901)
+    assert change(PASSWORD).status_code == 302
