@@ -24,6 +24,10 @@ MOST_FOUND = 6
 LONGEST_TEXT = 100  # characters typed into the palette
 #: Seconds that one finder may take: the palette asks them all, a few times for every word that is typed.
 FINDER_SECONDS = 0.4
+#: In which the browser keeps what this person opened and folded: "Redis-open.Safety-shut".
+FOLDS = "arc_folds"
+#: Groups with more lines are folded until somebody opens them.
+LONGEST_OPEN = 8
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,11 @@ class Link:
 
 @dataclass(frozen=True)
 class Section:
+    """A group of the navigation. unfolded: its lines are seen; those of the present page always are."""
+
     group: str
     items: list[Link]
+    unfolded: bool = True
 
 
 @dataclass(frozen=True)
@@ -60,10 +67,19 @@ def sections(request: HttpRequest) -> list[Section]:
         current = "" if url != here else "page" if request.path == url else "true"
         return Link(item.title, url, current)
 
-    return [
-        Section(group, [link(item, url) for item, url in several])
-        for group, several in groupby(items, key=lambda pair: pair[0].group)
-    ]
+    chosen = folds(request)
+    found = []
+    for group, several in groupby(items, key=lambda pair: pair[0].group):
+        links = [link(item, url) for item, url in several]
+        open_by_itself = chosen.get(group, len(links) <= LONGEST_OPEN)
+        found.append(Section(group, links, open_by_itself or any(one.current for one in links)))
+    return found
+
+
+def folds(request: HttpRequest) -> dict[str, bool]:
+    """Which groups this browser was told to open (True) or to fold; those it was not are left out."""
+    said = (word.rpartition("-") for word in request.COOKIES.get(FOLDS, "")[:400].split("."))
+    return {group: state == "open" for group, _, state in said if state in ("open", "shut")}
 
 
 def context(request: HttpRequest) -> dict[str, Any]:
