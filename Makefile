@@ -6,9 +6,22 @@ ARGS ?=
 COMPOSE := docker compose -f docker-compose.yml -f docker-compose.stack.yml
 #: Parallel test processes.
 JOBS ?= 2
+#: What `make test` runs twice, against Valkey and against Redis; a million keys are the same in both.
+REDIS_TESTS := tests/cache_admin tests/accounts/test_sessions.py tests/accounts/test_records.py \
+	tests/accounts/test_revoked_while_away.py tests/samples/test_taking.py \
+	--ignore=tests/cache_admin/keys/test_million.py
+define against_redis
+if server=$$(command -v redis-server); then \
+	echo "The tests of Redis against $$($$server --version | cut -d ' ' -f 1-3):"; \
+	ARC_TEST_REDIS=$$server $(VENV) -m pytest -q $(REDIS_TESTS) || \
+		{ echo "Tests failed against $$server (make test-redis)."; false; }; \
+else \
+	echo "There is no redis-server here: the tests of Redis run against Valkey alone."; \
+fi
+endef
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench up-stack health-postgres health-redis shell-postgres shell-redis \
+.PHONY: help run test test-redis lint bench up-stack health-postgres health-redis shell-postgres shell-redis \
 	migrate-postgres redis-bigkeys generate-secrets bootstrap bootstrap-test
 
 help: ## this list
@@ -18,7 +31,12 @@ run: bootstrap ## start everything here and stay in the foreground (ARC_PORT=800
 	@exec $(VENV) -m arcweb.embedded.run
 
 test: bootstrap-test lint ## lint, then all tests, browser tests too (ARGS="-k search" for some)
-	@$(VENV) -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
+	@failed=0; $(if $(ARGS),,{ $(against_redis); } || failed=1;) \
+	$(VENV) -m pytest -n $(JOBS) --dist loadgroup $(ARGS) || failed=$$?; \
+	exit $$failed
+
+test-redis: bootstrap-test ## the tests of Redis against real Redis (redis-server), where it is installed
+	@$(against_redis)
 
 lint: bootstrap-test ## style, types, templates, migrations, deployment checks, import rules
 	@$(VENV) -m ruff check .

@@ -10,7 +10,7 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, RedisError
 
 from arcweb import servers
 from cache_admin import connections
@@ -37,7 +37,8 @@ def context(request: HttpRequest, role: Role, title: str) -> dict[str, Any]:
 
 
 def redis_page(title: str, *, default: Role = "cache") -> Callable[[View], View]:
-    """Decorates a view `(request, role, ...)`: a server that is away is told in words, within its timeout.
+    """Decorates a view `(request, role, ...)`: a server that is away, or whose ACL forbids what the page
+    cannot do without, is told in words, within its timeout.
 
     The prober's knowledge is used first, so that a frozen server costs one timeout once, not on every page.
     """
@@ -51,6 +52,8 @@ def redis_page(title: str, *, default: Role = "cache") -> Callable[[View], View]
                 return _away(request, role, title, known.sentence)
             try:
                 return view(request, role, *args, **kwargs)
+            except NoPermissionError as error:
+                return _away(request, role, title, connections.explain(role, error), answers=True)
             except RedisError as error:
                 servers.suspect(SERVERS[role])
                 return _away(request, role, title, connections.explain(role, error))
@@ -60,8 +63,16 @@ def redis_page(title: str, *, default: Role = "cache") -> Callable[[View], View]
     return decorate
 
 
-def _away(request: HttpRequest, role: Role, title: str, sentence: str) -> HttpResponse:
-    shown = {**context(request, role, title), "sentence": sentence, "server": servers.state_of(SERVERS[role])}
+def _away(
+    request: HttpRequest, role: Role, title: str, sentence: str, *, answers: bool = False
+) -> HttpResponse:
+    """answers: the server is there, and refuses."""
+    shown = {
+        **context(request, role, title),
+        "sentence": sentence,
+        "answers": answers,
+        "server": servers.state_of(SERVERS[role]),
+    }
     if getattr(request, "htmx", False):
         return render(request, "admin/cache_admin/_away.html", shown, status=503)
     return render(request, "admin/cache_admin/away.html", shown, status=503)

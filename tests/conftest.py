@@ -20,7 +20,8 @@ def throwaway_stack() -> Iterator[Callable[..., Stack]]:
     """Makes servers of a test's own, to be killed, frozen or filled at will.
 
     `stack = throwaway_stack(start=True, **options)`: options are fields of StackOptions. Each call makes
-    another stack; all are destroyed at the end. stack.layout has addresses and secrets.
+    another stack; all are destroyed at the end. stack.layout has addresses and secrets. What needs no
+    PostgreSQL says postgres=False, and has its servers in a tenth of a second.
     """
     made = []
 

@@ -1,5 +1,7 @@
 """Pytest plugin: throw-away PostgreSQL and Valkey for one test run. Loaded early by `-p tests.stack`.
 
+With ARC_TEST_REDIS=/usr/bin/redis-server that program serves both Redis roles instead of Valkey.
+
 Settings read the environment on import, so the environment is made here, before pytest-django reads
 them: nothing of the caller's configuration is left, and everything points to a folder of this run alone.
 The main process starts the servers; xdist's workers inherit them and use Redis databases of their own.
@@ -26,7 +28,10 @@ from arcweb.embedded.stack import Stack, StackOptions, delete_data
 PREFIX = "arcweb-test-"
 CLEARED = ("ARC_", "POSTGRES_", "PG", "REDIS_", "OPENAI_", "DJANGO_")
 IN_WORKER = "PYTEST_XDIST_WORKER" in os.environ
-THROWAWAY = StackOptions(throwaway=True, dies_with_parent=True)
+#: The program of a Redis server to use instead of Valkey: the same tests against the other product.
+REDIS_SERVER = os.environ.get("ARC_TEST_REDIS", "")
+PRODUCT = "Redis" if REDIS_SERVER else "Valkey"
+THROWAWAY = StackOptions(throwaway=True, dies_with_parent=True, redis_server=REDIS_SERVER)
 
 
 def new_layout() -> tuple[Layout, IO[str]]:
@@ -63,6 +68,8 @@ def prepare_main_process() -> Stack:
     atexit.register(lock.fileno)  # keeps the lock open until then
     os.environ["ARC_ENV_FILE"] = ""
     os.environ["ARC_DATA_DIR"] = str(layout.data_dir)
+    if REDIS_SERVER:
+        os.environ["ARC_TEST_REDIS"] = REDIS_SERVER  # for the workers
     os.environ["ARC_MODEL_SERVER"] = ""  # the local model is loaded into the process that asks
     return Stack(layout, THROWAWAY)
 

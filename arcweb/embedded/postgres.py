@@ -64,7 +64,7 @@ THROWAWAY_SETTINGS = {
 
 
 class Postgres(Server):
-    program: ClassVar[str] = "postgres"
+    program = "postgres"
     title: ClassVar[str] = "PostgreSQL"
     stop_signal: ClassVar[signal.Signals] = signal.SIGINT  # fast shutdown: sessions end, data is written
     hard_stop_signal: ClassVar[signal.Signals] = signal.SIGQUIT

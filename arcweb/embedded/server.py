@@ -47,6 +47,11 @@ class StackOptions:
     cache_policy: str = "allkeys-lru"
     #: Which Valkey roles to run: none for a role whose URL names somebody else's server.
     roles: tuple[str, ...] = ("cache", "state")
+    #: The program of another product's server (Redis) for the roles; empty: the wheel's Valkey. For tests:
+    #: what one product has written the other cannot read.
+    redis_server: str = ""
+    #: For tests that need Redis alone and want it soon: no PostgreSQL.
+    postgres: bool = True
     #: For tests: nothing is synced to disk, small buffers; `Stack.destroy` may delete it.
     throwaway: bool = False
     #: The servers end when the process that started them ends, however it ends.
@@ -75,7 +80,7 @@ class ServerStatus:
 class Server(ABC):
     """A server process on its own folder. Whoever started it, it is found by its pid file and folder."""
 
-    program: ClassVar[str]
+    program: str
     title: ClassVar[str]
     stop_signal: ClassVar[signal.Signals]
     #: Sent when the polite signal brought no end: PostgreSQL then recovers from its log at the next start.

@@ -53,7 +53,7 @@ class Stack:
     def servers(self) -> list[Server]:
         """In the order in which they start."""
         valkeys = [self._make(lambda *args, role=role: Valkey(role, *args)) for role in self.options.roles]
-        return [self.postgres, *valkeys]
+        return [self.postgres, *valkeys] if self.options.postgres else [*valkeys]
 
     def start(self, tell: Tell = quiet) -> None:
         """Starts what does not run yet and returns when all answer. Raises EmbeddedError in words."""
@@ -67,7 +67,8 @@ class Stack:
                 server.start()
             for server in self.servers:
                 server.wait_until_ready(tell)
-            self.postgres.initialise(tell)
+            if self.options.postgres:
+                self.postgres.initialise(tell)
 
     def stop(self, tell: Tell = quiet, *, kill: bool = False) -> None:
         """Stops what runs: Valkey first, PostgreSQL last. kill: nobody needs the data any more."""

@@ -27,7 +27,6 @@ SAVE_LINES = ["900 1", "300 10", "60 10000"]
 
 
 class Valkey(Server):
-    program: ClassVar[str] = "valkey-server"
     title: ClassVar[str] = "Valkey"
     #: It saves, then ends; it refuses to end when it cannot save.
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
@@ -39,6 +38,8 @@ class Valkey(Server):
         """role: `cache` or `state`."""
         super().__init__(layout, options, binaries, user)
         self.role = role
+        self._binary = Path(options.redis_server) if options.redis_server else binaries.valkey
+        self.program = self._binary.name
 
     @property
     def name(self) -> str:
@@ -57,7 +58,7 @@ class Valkey(Server):
         return self.layout.valkey_socket(self.role)
 
     def argv(self) -> list[str | Path]:
-        return [self.binaries.valkey, self.folder / CONFIGURATION]
+        return [self._binary, self.folder / CONFIGURATION]
 
     def prepare(self, tell: Tell) -> None:
         make_folder(self.folder, mode=0o700, owner=self.user)

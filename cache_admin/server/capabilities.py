@@ -30,8 +30,10 @@ PROBES: Mapping[str, tuple[str, ...]] = {
     "MONITOR": (),
     "MEMORY USAGE": ("arcweb:probe",),
     "SLOWLOG": ("GET", "1"),
+    "SLOWLOG LEN": (),
     "SLOWLOG RESET": (),
     "COMMANDLOG": ("GET", "1", "slow"),
+    "COMMANDLOG LEN": ("slow",),
     "COMMANDLOG RESET": ("slow",),
     "LATENCY": ("LATEST",),
     "ACL": ("LIST",),
@@ -53,8 +55,11 @@ PROBES: Mapping[str, tuple[str, ...]] = {
 }
 #: Those that may be called to learn whether they may be called.
 READS = frozenset(
-    {"INFO", "CONFIG GET", "SLOWLOG GET", "LATENCY", "MEMORY USAGE", "DBSIZE", "LASTSAVE", "PUBSUB"}
-)
+    {
+        "INFO", "CONFIG GET", "CLIENT LIST", "SLOWLOG GET", "SLOWLOG LEN", "COMMANDLOG GET", "COMMANDLOG LEN",
+        "LATENCY", "MEMORY USAGE", "DBSIZE", "SCAN", "LASTSAVE", "PUBSUB",
+    }
+)  # fmt: skip
 #: Where a command that a server does not know is to be had.
 SINCE = {"COMMANDLOG": "Valkey has it from 8.1 on; SLOWLOG shows the slow commands here"}
 #: What a field of INFO server is called that holds the real version, and whose it is.

@@ -44,8 +44,10 @@ def slow_commands(request: HttpRequest, role: Role) -> HttpResponse:
     }
     with connections.client(role) as server:
         if not shown["why_no_log"]:
-            shown["groups"] = slow.grouped(slow.entries(server, log, commandlog=commandlog), log.unit)
-            shown["length"] = slow.length(server, log, commandlog=commandlog)
+            entries = slow.entries(server, log, commandlog=commandlog)
+            shown["groups"] = slow.grouped(entries, log.unit)
+            forbidden = may.why_not("COMMANDLOG LEN" if commandlog else "SLOWLOG LEN")
+            shown["length"] = len(entries) if forbidden else slow.length(server, log, commandlog=commandlog)
         if not shown["why_no_settings"]:
             thresholds = slow.thresholds(server)
             shown["threshold"] = thresholds.get(log.setting)

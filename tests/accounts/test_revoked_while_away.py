@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 def test_revoked_while_redis_is_away(
     deed: signal.Signals, throwaway_stack: Callable[..., Stack], settings: Any
 ) -> None:
-    stack = throwaway_stack()
+    stack = throwaway_stack(postgres=False)
     socket = str(stack.layout.valkey_socket("cache"))
     own = {**settings.CACHES["default"], "LOCATION": stack.layout.redis_url("cache")}
     with override_settings(CACHES={"default": own}):

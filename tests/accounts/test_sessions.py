@@ -138,7 +138,7 @@ def test_a_killed_and_a_frozen_redis(
     login: Client, throwaway_stack: Callable[..., Stack], settings: Any
 ) -> None:
     """The outage itself: pages answer within a second, and nobody is logged out by it or after it."""
-    stack = throwaway_stack()
+    stack = throwaway_stack(postgres=False)
     own = {**settings.CACHES["default"], "LOCATION": stack.layout.redis_url("cache")}
     socket = str(stack.layout.valkey_socket("cache"))
     with override_settings(CACHES={"default": own}):

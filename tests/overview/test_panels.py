@@ -267,7 +267,7 @@ def test_a_lock_makes_only_the_memories_slow(viewer: Client, locked_memories: No
 def test_a_frozen_redis_costs_only_its_card(
     viewer: Client, throwaway_stack: Callable[..., Stack], settings: Settings
 ) -> None:
-    stack = throwaway_stack()
+    stack = throwaway_stack(postgres=False)
     settings.REDIS_STATE_URL = stack.layout.redis_url("state")
     [state] = [server for server in stack.servers if server.name == "valkey-state"]
     with frozen(whole(state.process())):

@@ -122,7 +122,7 @@ def test_one_that_fails_or_is_too_slow_costs_only_itself(
 def test_a_frozen_redis_costs_only_its_own_sample(
     throwaway_stack: Callable[..., Stack], settings: Settings
 ) -> None:
-    stack = throwaway_stack()
+    stack = throwaway_stack(postgres=False)
     settings.REDIS_URL = stack.layout.redis_url("cache")
     [cache] = [server for server in stack.servers if server.name == "valkey-cache"]
     with frozen(whole(cache.process())):

@@ -52,7 +52,7 @@ def fill(server: Redis, keys: int = KEYS, chunk: int = 10_000) -> None:
 @pytest.fixture
 def million(throwaway_stack: Callable[..., Stack], settings: Any) -> Iterator[Redis]:
     """The cache role of a stack of its own, with a million keys."""
-    stack = throwaway_stack(roles=("cache",))
+    stack = throwaway_stack(postgres=False, roles=("cache",))
     settings.REDIS_URL = stack.layout.redis_url("cache")
     with Redis.from_url(settings.REDIS_URL, socket_timeout=30) as server:
         started = time.monotonic()

@@ -23,7 +23,7 @@ ADDRESS = "/redis/config/change/?role=cache&name="
 @pytest.fixture
 def server(throwaway_stack: Callable[..., Stack], settings: Any) -> Iterator[Redis]:
     """A cache role of the test's own, whose settings may be spoilt."""
-    stack = throwaway_stack(roles=("cache",))
+    stack = throwaway_stack(postgres=False, roles=("cache",))
     settings.REDIS_URL = stack.layout.redis_url("cache")
     forget()
     with connections.client("cache") as client:
@@ -135,7 +135,7 @@ def test_a_frozen_and_a_dead_server_answer_within_a_second(
     import signal
     import time
 
-    stack = throwaway_stack(roles=("cache",))
+    stack = throwaway_stack(postgres=False, roles=("cache",))
     settings.REDIS_URL = stack.layout.redis_url("cache")
     forget()
     process = next(server for server in stack.servers if server.name == "valkey-cache").process()

@@ -51,7 +51,7 @@ def test_a_key_is_known_by_its_name(key: str, purpose: str) -> None:
 @pytest.fixture
 def server(throwaway_stack: Callable[..., Stack], settings: Any) -> Iterator[Redis]:
     """An empty cache role of the test's own."""
-    stack = throwaway_stack(roles=("cache",))
+    stack = throwaway_stack(postgres=False, roles=("cache",))
     settings.REDIS_URL = stack.layout.redis_url("cache")
     forget()
     with connections.client("cache") as client:

@@ -12,6 +12,7 @@ from redis import Redis
 
 from cache_admin import connections
 from cache_admin.server import capabilities
+from tests.cache_admin.conftest import rules_known
 from tests.people import client_of
 
 pytestmark = pytest.mark.django_db
@@ -56,11 +57,13 @@ def test_a_server_that_is_not_there(path: str, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_what_the_acl_forbids_is_off_with_the_reason(cache: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache.execute_command(
-        "ACL", "SETUSER", "guest", "reset", "on", ">guest", "~*", "&*", "+@all",
-        "-monitor", "-slowlog", "-commandlog", "-latency", "-config", "-publish", "-psubscribe", "-pubsub",
-        "-eval", "-client|list", "-client|kill",
+    rules = (
+        "+@all", "-monitor", "-slowlog", "-commandlog", "-latency", "-config", "-publish", "-psubscribe",
+        "-pubsub", "-eval", "-client|list", "-client|kill",
     )  # fmt: skip
+    cache.execute_command(
+        "ACL SETUSER", "guest", "reset", "on", ">guest", "~*", "&*", *rules_known(cache, *rules)
+    )
     real = connections.url
     monkeypatch.setattr(connections, "url", lambda role: re.sub("//[^@]*@", "//guest:guest@", real("cache")))
     browser = client_of("administrator")
