@@ -55,13 +55,20 @@ class BatchResult:
         )
 
 
+OF_NO_JOB = """AND (document_id IS NULL OR NOT EXISTS (
+                    SELECT FROM jobs_job
+                    WHERE unique_key = 'ingest:' || document_id AND unique_key <> ''
+                      AND state IN ('queued', 'running')))"""
+
+
 def claim(limit: int, *, lease_seconds: int, document_id: UUID | None = None) -> list[Claimed]:
     """Leases up to `limit` rows that want a vector and are due; of one document when given.
 
     Rows that no document waits for come first: what another service wrote is searchable soon even
-    while a large document is being embedded.
+    while a large document is being embedded. Chunks of a document whose own job is under way are that
+    job's alone: two that embed one document are no faster, and look like one too many.
     """
-    only = "AND document_id = %(document)s" if document_id else ""
+    only = "AND document_id = %(document)s" if document_id else OF_NO_JOB
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
@@ -160,7 +167,8 @@ def put_off(claimed: Sequence[Claimed], sentence: str, seconds: float | None) ->
 def release(document_id: UUID) -> int:
     """Makes every chunk of a document that has no vector due now: leased, put off, held or failed ones.
 
-    For a new run of the document's job: the ledger has made sure that the earlier one is over.
+    For a new run of the document's job: the ledger has made sure that the earlier one is over. What the
+    job of all waiting memories has leased meanwhile stays with it while it runs: it is not paid for twice.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -170,6 +178,9 @@ def release(document_id: UUID) -> int:
                 embedding_error = '', embedding_attempts = 0, embedding_due_at = NULL
             WHERE document_id = %s AND embedding_state IN ('failed', 'pending', 'stale')
               AND (embedding_state = 'failed' OR embedding_due_at IS NOT NULL)
+              AND NOT (embedding_state <> 'failed' AND embedding_error = ''
+                       AND embedding_due_at > clock_timestamp()
+                       AND EXISTS (SELECT FROM jobs_job WHERE kind = 'embed' AND state = 'running'))
             """,
             [document_id],
         )

@@ -39,6 +39,14 @@ OF_AGENTS = """
 """
 
 
+def being_ingested() -> list[UUID]:
+    """Documents whose ingestion is queued or runs: their chunks are that job's."""
+    from arcweb.jobs.models import Job  # the models import this module
+
+    jobs = Job.objects.active().filter(kind="ingest").values_list("params__document", flat=True)
+    return [UUID(document) for document in jobs if document]
+
+
 class OfAgent(NamedTuple):
     """Memories of one agent: counted up to a limit, as estimated where they are more, and the newest."""
 
@@ -75,10 +83,12 @@ class MemoryQuerySet(models.QuerySet["Memory"]):
     def due(self, now: datetime) -> MemoryQuerySet:
         """Rows that want a vector and are neither leased nor put off, but for those a document's job embeds.
 
-        A document's own job embeds its chunks; they are picked up here when it has left them for a minute.
+        A document's own job embeds its chunks, as long as it is under way; when it is not, they are picked
+        up here once they have been left for a minute.
         """
         mine = Q(document=None) | Q(created_at__lt=now - timedelta(minutes=1))
-        return self.waiting().filter(mine, Q(embedding_due_at=None) | Q(embedding_due_at__lte=now))
+        due = self.waiting().filter(mine, Q(embedding_due_at=None) | Q(embedding_due_at__lte=now))
+        return due.exclude(document_id__in=being_ingested())
 
     def state_counts(self) -> dict[str, int]:
         """How many rows are in each embedding state; absent states count 0."""

@@ -15,8 +15,8 @@ from agents.models import Agent
 from arcweb.jobs import ledger, registry
 from arcweb.jobs.models import Job
 from arcweb.jobs.querysets import STALE_AFTER
-from memories import ingest, providers, uploads
-from memories.models import Memory
+from memories import embed, ingest, providers, uploads
+from memories.models import Document, Memory
 from memories.tasks import embed_pending
 from tests.memories.conftest import EmbeddingServer
 
@@ -125,6 +125,48 @@ def interrupted_ingestion(agent: Agent, provider: EmbeddingServer) -> Job:
     assert job.state == State.QUEUED
     provider.answer = None
     return job
+
+
+def test_a_document_is_embedded_by_its_own_job_alone(agent: Agent, provider: EmbeddingServer) -> None:
+    job = interrupted_ingestion(agent, provider)
+    rest = Memory.objects.waiting()
+    rest.update(created_at=timezone.now() - timedelta(hours=1), embedding_due_at=None)
+    assert rest.exists()
+    other = Memory.objects.create(agent=agent, content="of another service")
+    embed_pending()
+    [beside] = embed_jobs()
+    assert run(beside).state == State.SUCCEEDED
+    assert rest.exists(), "they are left to the job of the document"
+    other.refresh_from_db()
+    assert other.embedding_state == "embedded"
+    assert not Memory.objects.due(timezone.now()).exists()
+    Job.objects.filter(pk=job.pk).update(state=State.FAILED, finished_at=timezone.now(), next_retry_at=None)
+    assert Memory.objects.due(timezone.now()).exists(), "nobody else does it any more"
+
+
+def test_a_retried_ingestion_leaves_to_the_embed_job_what_that_has_begun(
+    agent: Agent, provider: EmbeddingServer
+) -> None:
+    job = interrupted_ingestion(agent, provider)
+    Job.objects.filter(pk=job.pk).update(state=State.FAILED, finished_at=timezone.now(), next_retry_at=None)
+    long_ago = timezone.now() - timedelta(hours=1)
+    Memory.objects.waiting().update(embedding_due_at=None, embedding_error="", created_at=long_ago)
+    embed_pending()
+    [beside] = embed_jobs()
+    document = Document.objects.get()
+    taken = embed.claim(2, lease_seconds=60)
+    assert len(taken) == 2
+    Job.objects.filter(pk=beside.pk).update(
+        state=State.RUNNING, claim=uuid.uuid4(), heartbeat_at=timezone.now()
+    )
+    embed.release(document.pk)
+    mine = embed.claim(100, lease_seconds=60, document_id=document.pk)
+    assert not {row.id for row in mine} & {row.id for row in taken}
+    Job.objects.filter(pk=beside.pk).update(state=State.FAILED, claim=None, finished_at=timezone.now())
+    embed.release(document.pk)
+    assert {row.id for row in taken} <= {
+        row.id for row in embed.claim(100, lease_seconds=60, document_id=document.pk)
+    }
 
 
 def cancel_by_hand(job: Job) -> None:
