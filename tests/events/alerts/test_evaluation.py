@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection, connections
+from django.urls import reverse
 from redis.exceptions import ConnectionError as RedisAway
 
 from arcweb import alarms
@@ -229,3 +230,4 @@ def test_every_alarm_can_be_looked_at() -> None:
         assert said.rstrip().endswith((".", ";", "!")), f"{alarm.name}: {said!r}"
         assert "the log says why" not in found.trouble, alarm.name
         assert alarm.why.endswith("."), f"{alarm.name} does not say where its threshold comes from"
+        assert not alarm.url_name or reverse(alarm.url_name)
