@@ -21,6 +21,7 @@ from django.views.decorators.http import require_safe
 
 from arcweb import servers
 from arcweb.accounts.context import theme
+from arcweb.embedded import restart
 from arcweb.metrics.views import metrics
 from arcweb.postgres import ServerSilent, TooSlow
 
@@ -111,15 +112,20 @@ def explain(
 ) -> HttpResponse:
     """The page of status 503, or for htmx its sentence. begun: the request was already being worked on."""
     postgres = servers.state_of("postgres")
+    restarting = (
+        settings.ARC_EMBEDDED and found in ("away", "lost") and restart.under_way(settings.ARC_LAYOUT)
+    )
     heading = {
-        "away": "PostgreSQL is away",
+        "away": "PostgreSQL is being restarted" if restarting else "PostgreSQL is away",
         "lost": "The connection to PostgreSQL was lost",
         "full": "PostgreSQL has no connection left",
         "slow": "This took too long",
         "unwritable": "PostgreSQL takes no changes",
     }[found]
     sentence = {
-        "away": f"{postgres.reason[:1].upper()}{postgres.reason[1:]}.",
+        "away": "A page of this system asked for it; it takes some seconds."
+        if restarting
+        else f"{postgres.reason[:1].upper()}{postgres.reason[1:]}.",
         "lost": "It ended in the middle of this page.",
         "full": "As many are open as it allows; some are given back within seconds.",
         "slow": f"The database needed longer than {seconds:g} s and was stopped. Ask for less, or try again: "

@@ -192,11 +192,12 @@ DATABASES: dict[str, dict[str, Any]] = {
     }
 }
 
-#: Size of the PostgreSQL server's machine, for the page of settings: where it is this machine it is measured.
+#: The machine of the PostgreSQL server, for the page of settings; measured where it is this one.
 ARC_POSTGRES_MEMORY = env.text("ARC_POSTGRES_MEMORY")
 if ARC_POSTGRES_MEMORY and memory(ARC_POSTGRES_MEMORY) is None:
     raise ImproperlyConfigured(
-        f"ARC_POSTGRES_MEMORY is {ARC_POSTGRES_MEMORY!r}, which is no size. For example: ARC_POSTGRES_MEMORY=16GB"
+        f"ARC_POSTGRES_MEMORY is {ARC_POSTGRES_MEMORY!r}, which is no size. "
+        "For example: ARC_POSTGRES_MEMORY=16GB"
     )
 ARC_POSTGRES_CORES = env.integer("ARC_POSTGRES_CORES", 0, low=0, high=10_000)
 #: Seconds that one statement of a page may take; workers and commands have no such limit.

@@ -5,3 +5,4 @@ from arcweb.database.overview import alarms as overview_alarms  # noqa: F401
 from arcweb.database.partitions import alarms as partition_alarms  # noqa: F401
 from arcweb.database.queries import alarms as query_alarms  # noqa: F401
 from arcweb.database.storage import alarms as storage_alarms  # noqa: F401
+from arcweb.database.tuning import alarms as tuning_alarms  # noqa: F401

@@ -70,7 +70,8 @@ REVOKE CONNECT ON DATABASE :"db_template" FROM PUBLIC;
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS vector;
 CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
-GRANT EXECUTE ON FUNCTION pg_reload_conf() TO :"db_user";
+GRANT EXECUTE ON FUNCTION pg_reload_conf(), pg_show_all_file_settings() TO :"db_user";
+GRANT SELECT ON pg_file_settings TO :"db_user";
 
 -- The application's database --------------------------------------------------------------------
 \connect postgres
@@ -81,6 +82,7 @@ WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'db_name') \gexec
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS vector;
 CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
-GRANT EXECUTE ON FUNCTION pg_reload_conf() TO :"db_user";
+GRANT EXECUTE ON FUNCTION pg_reload_conf(), pg_show_all_file_settings() TO :"db_user";
+GRANT SELECT ON pg_file_settings TO :"db_user";
 CREATE SCHEMA IF NOT EXISTS agents AUTHORIZATION :"db_user";
 CREATE SCHEMA IF NOT EXISTS events AUTHORIZATION :"db_user";

@@ -25,6 +25,7 @@ from arcweb.embedded.layout import Layout
 from arcweb.embedded.options import stack_from_settings
 from arcweb.embedded.processes import last_lines
 from arcweb.embedded.programs import Program
+from arcweb.embedded.restart import Restarter
 from arcweb.embedded.run_lock import Holder, run_lock
 from arcweb.embedded.server_user import ServerUser
 from arcweb.embedded.services import manage, services, url
@@ -48,6 +49,7 @@ class Run:
         self.stack = stack_from_settings(dies_with_parent=True) if settings.ARC_EMBEDDED else None
         self.programs: list[Program] = []
         self.demo: Program | None = None
+        self.restarter: Restarter | None = None
         self.supervisor = Supervisor(tell, wanted=lambda: self.requests == 0)
         self.requests = 0
         self.interruptible = True
@@ -110,10 +112,14 @@ class Run:
             self.demo = manage("demo")
             self.demo.start()
         self._remember()
+        if self.stack is not None:
+            self.restarter = Restarter(settings.ARC_LAYOUT, self.stack.postgres, tell)
         self.supervisor.run(self._look_around)
 
     def _look_around(self) -> None:
-        """What is not restarted: the demo ends once; and the numbers of restarted programs are noted."""
+        """A restart of PostgreSQL that a page asked for; the demo, which ends once; what was restarted."""
+        if self.restarter is not None:
+            self.restarter.look()
         if self.demo is not None and (reason := self.demo.exit_reason()) is not None:
             if self.stack is not None:
                 write_private(self._demo_marker, "", owner=self.stack.user)

@@ -74,6 +74,9 @@ PLAIN = {
     "postgres-queries": "/postgres/queries/?period=reset",
     "postgres-explain": "/postgres/queries/explain/",
     "postgres-queries-reset": "/postgres/queries/reset/",
+    "postgres-tuning": "/postgres/tuning/",
+    "postgres-tuning-change": "/postgres/tuning/work_mem/",
+    "postgres-tuning-restart": "/postgres/tuning/restart/",
     "not-found": "/nothing/here/",
 }
 FIRST_ROW = {

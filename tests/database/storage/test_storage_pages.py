@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -17,7 +16,7 @@ from arcweb.database.storage import indexes, judged, looks, maintenance, tables
 from arcweb.events.models import Event
 from arcweb.jobs import ledger
 from arcweb.jobs.models import Job
-from tests.jobs.conftest import wait_until
+from tests.jobs.conftest import in_thread, wait_until
 from tests.people import client_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -314,8 +313,7 @@ def test_a_cancelled_reindex_ends_in_the_database_and_leaves_nothing(yard: str, 
     other.execute("UPDATE yard.tools SET kind = 99 WHERE id = 1")
     ask(operator, "reindex", "slow")
     job = Job.objects.latest("created_at")
-    thread = threading.Thread(target=lambda: (ledger.run(job.pk), connection.close()))
-    thread.start()
+    thread = in_thread(lambda: ledger.run(job.pk))
     marker = f"/* arcweb maintenance {job.pk} */"
     try:
         wait_until(

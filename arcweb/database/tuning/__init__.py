@@ -1,0 +1,1 @@
+"""The server's settings: what the machine and the load ask for, and changing them."""
