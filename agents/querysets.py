@@ -7,7 +7,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from django.db import connection, models
+from django.db import connections, models
+
+from arcweb.postgres import replica
 
 if TYPE_CHECKING:
     from agents.models import Agent  # noqa: F401 - the models import this module
@@ -42,13 +44,13 @@ class AgentQuerySet(models.QuerySet["Agent"]):
 
 def known_types(most: int) -> list[str]:
     """The types that agents have, in order, at most so many; cheap at any number of agents."""
-    with connection.cursor() as cursor:
+    with connections[replica.alias()].cursor() as cursor:
         cursor.execute(TYPES, [most])
         return [name for (name,) in cursor.fetchall()]
 
 
 def last_events(ids: Sequence[UUID]) -> dict[UUID, datetime]:
     """When each of these agents last did something or was changed, by its events; in one query."""
-    with connection.cursor() as cursor:
+    with connections[replica.alias()].cursor() as cursor:
         cursor.execute(LAST_EVENTS, [list(ids)])
         return {agent: moment for agent, moment in cursor.fetchall() if moment is not None}

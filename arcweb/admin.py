@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.actions import delete_selected
 from django.contrib.admin.utils import unquote
@@ -23,6 +24,7 @@ from django.utils.html import format_html
 from arcweb import keyset
 from arcweb.keyset import Order
 from arcweb.list_verdict import ListVerdict
+from arcweb.postgres import replica
 from arcweb.registry import dependents_of
 from arcweb.seen import ChangedMeanwhile
 
@@ -202,6 +204,12 @@ class LargeTable(ListVerdict):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return KeysetChangeList
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """A list that is looked at may come from the replica; what is done with it (POST) never does."""
+        if request.method != "GET" or self.opts.app_label not in settings.ARC_REPLICA_APPS:
+            return super().changelist_view(request, extra_context)
+        return replica.read(lambda: super(LargeTable, self).changelist_view(request, extra_context)).value
 
     def get_sortable_by(self, request: HttpRequest) -> Any:
         return () if self.forced_ordering(request) else self.sortable_by

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.core.exceptions import ValidationError
-from django.db import connection, models, transaction
+from django.db import connections, models, transaction
 from django.db.models import Func, Q, Value
 from django.db.models.lookups import GreaterThan, LessThan
 from django.utils import timezone
@@ -186,7 +186,7 @@ class Order:
 
         For rows that are found by an index of another kind (GIN) and few enough to be sorted in memory.
         """
-        with transaction.atomic(), connection.cursor() as cursor:
+        with transaction.atomic(using=rows.db), connections[rows.db].cursor() as cursor:
             cursor.execute(BITMAPS_ONLY, ["off"])
             keys = list(rows.order_by().values_list(self.field, "pk")[: MOST_READ + 1])
             cursor.execute(BITMAPS_ONLY, ["on"])
@@ -212,7 +212,7 @@ class Order:
         for part in self._parts(rows, before if backwards else after, backwards=backwards):
             inner = part.annotate(arc_hit=models.ExpressionWrapper(hit, models.BooleanField()))
             sql, params = inner.values_list(self.field, "pk", "arc_hit")[:read].query.sql_with_params()
-            with connection.cursor() as cursor:
+            with connections[rows.db].cursor() as cursor:
                 cursor.execute(WALK.replace("{inner}", sql), [*params, read, size + 1 - len(found)])
                 walked = cursor.fetchall()
             found += [Key(value, pk) for value, pk, passes, _ in walked if passes]

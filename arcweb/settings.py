@@ -200,6 +200,24 @@ if ARC_POSTGRES_MEMORY and memory(ARC_POSTGRES_MEMORY) is None:
         "For example: ARC_POSTGRES_MEMORY=16GB"
     )
 ARC_POSTGRES_CORES = env.integer("ARC_POSTGRES_CORES", 0, low=0, high=10_000)
+#: A replica that lists and search are read from while it is fresh (arcweb.postgres.replica); empty: none.
+POSTGRES_REPLICA_HOST = env.text("POSTGRES_REPLICA_HOST")
+POSTGRES_REPLICA_PORT = env.integer("POSTGRES_REPLICA_PORT", POSTGRES_PORT, low=1, high=65535)
+#: Seconds that it may be behind.
+ARC_REPLICA_MAX_LAG_SECONDS = env.number("ARC_REPLICA_MAX_LAG_SECONDS", 5.0, low=0.5, high=3600)
+#: Apps whose tables may be read there.
+ARC_REPLICA_APPS = ("agents", "memories")
+if POSTGRES_REPLICA_HOST:
+    DATABASES["replica"] = DATABASES["default"] | {
+        "HOST": POSTGRES_REPLICA_HOST,
+        "PORT": str(POSTGRES_REPLICA_PORT),
+        "TEST": {"MIRROR": "default"},
+    }
+    DATABASE_ROUTERS = ["arcweb.postgres.replica.Router"]
+    MIDDLEWARE.insert(
+        MIDDLEWARE.index("arcweb.away.AwayMiddleware") + 1, "arcweb.postgres.own_writes.OwnWritesMiddleware"
+    )
+
 #: Seconds that one statement of a page may take; workers and commands have no such limit.
 ARC_WEB_STATEMENT_SECONDS = env.number("ARC_WEB_STATEMENT_SECONDS", 10.0, low=0.5, high=600)
 

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_safe
 from agents.models import Agent
 from arcweb.jobs.models import Job
 from arcweb.limited import limited
+from arcweb.postgres import replica
 from memories import boards, ingest
 from memories.forms import MOST_FILES, IngestForm, Refused, SearchForm, is_uuid
 from memories.highlight import LONGEST_MARKED, Piece, pieces, preview
@@ -165,13 +166,18 @@ def search_page(request: HttpRequest) -> HttpResponse:
     form = SearchForm(data) if asked else SearchForm(initial=data.dict())
     result: SearchResult | None = None
     left: LeftOut | None = None
+    answered: replica.Answer[SearchResult] | None = None
     if asked and form.is_valid():
         chosen, provider = form.cleaned_data, get_provider()
         try:
-            result = search(chosen["q"], provider, filters=form.filters(), k=chosen["k"], mode=chosen["mode"])
+            filters = form.filters()
+            answered = replica.read(
+                lambda: search(chosen["q"], provider, filters=filters, k=chosen["k"], mode=chosen["mode"])
+            )
+            result = answered.value
             boards.searched(result.hits)
             if result.route != "keyword" or not result.hits:
-                left = left_out(form.filters(), searched_models(provider))
+                left = replica.read(lambda: left_out(filters, searched_models(provider))).value
         except SearchInputError as error:
             form.add_error("q", str(error))
         except OperationalError as error:
@@ -185,6 +191,7 @@ def search_page(request: HttpRequest) -> HttpResponse:
         "title": "Search",
         "form": form,
         "result": result,
+        "answered": answered if replica.configured() else None,
         "shown": [ShownHit.of(hit) for hit in result.hits] if result else [],
         "left": left,
         "most_counted": MOST_COUNTED,

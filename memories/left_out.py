@@ -8,6 +8,7 @@ from django.db import transaction
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from arcweb.postgres import replica
 from memories.pg import vector_cursor
 from memories.search import STATEMENT_TIMEOUT, Filters, candidates, params_of
 
@@ -57,7 +58,7 @@ def left_out(filters: Filters, models: list[str]) -> LeftOut:
     }
     parts = [sql.SQL(COUNT).format(query, sql.Identifier(name)) for name, query in counted.items()]
     params = {**params_of(filters), "cap": MOST_COUNTED + 1, "first": models[0], "last": models[-1]}
-    with transaction.atomic(), vector_cursor(dict_row) as cursor:
+    with transaction.atomic(using=replica.alias()), vector_cursor(dict_row) as cursor:
         cursor.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(STATEMENT_TIMEOUT))
         cursor.execute(sql.SQL("SELECT {}").format(sql.SQL(", ").join(parts)), params)
         return LeftOut(**cursor.fetchall()[0])

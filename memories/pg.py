@@ -12,21 +12,24 @@ from typing import Any
 from weakref import WeakSet
 
 import psycopg
-from django.db import connection
+from django.db import connections
 from pgvector.psycopg import register_vector
 from psycopg.rows import RowFactory
 from psycopg.types.json import JsonbLoader
+
+from arcweb.postgres import replica
 
 _registered: WeakSet[psycopg.Connection[Any]] = WeakSet()
 
 
 @contextmanager
 def vector_cursor(row_factory: RowFactory[Any] | None = None) -> Iterator[psycopg.Cursor[Any]]:
-    """A server-side-binding cursor on Django's current connection that takes numpy float32 vectors.
+    """A server-side-binding cursor on the connection that reads use here, that takes numpy float32 vectors.
 
     Runs in Django's current transaction. Errors are Django's, as from its own cursors. Statements are
     never prepared: a generic plan ruins vector queries.
     """
+    connection: Any = connections[replica.alias()]
     connection.ensure_connection()
     raw: psycopg.Connection[Any] = connection.connection
     with connection.wrap_database_errors:

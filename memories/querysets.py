@@ -7,9 +7,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
-from django.db import connection, models
+from django.db import connections, models
 from django.db.models import Count, Q
 from django.db.models.functions import Left
+
+from arcweb.postgres import replica
 
 if TYPE_CHECKING:
     from memories.models import Memory  # noqa: F401 - the models import this module
@@ -57,7 +59,7 @@ class OfAgent(NamedTuple):
 
 def of_agents(ids: Sequence[UUID], most: int) -> dict[UUID, OfAgent]:
     """By agent id, in one query whose cost has a bound: at most `most` + 1 rows of the index an agent."""
-    with connection.cursor() as cursor:
+    with connections[replica.alias()].cursor() as cursor:
         cursor.execute(OF_AGENTS, {"ids": list(ids), "most": most})
         return {
             agent: OfAgent(counted, round(estimated), newest)

@@ -20,6 +20,7 @@ from django.db.backends.postgresql import base
 
 from arcweb import servers
 from arcweb.libpq import ask, conninfo
+from arcweb.postgres import replica
 from arcweb.postgres.connection import Guard, GuardedConnection, ServerSilent, connecting
 
 #: Seconds. Of a web process: making a connection, and the question whether one is still of use.
@@ -70,7 +71,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         with self.patience(USABLE_SECONDS if servers.watched() else PATIENT_USABLE_SECONDS):
             usable = bool(super().is_usable())
         if not usable:
-            servers.suspect("postgres")
+            self._suspect()
         return usable
 
     @contextmanager
@@ -90,7 +91,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         def guard(_silence: float) -> None:
             self._fail_while_away()
             if time.monotonic() > deadline:
-                servers.suspect("postgres")
+                self._suspect()
                 raise ServerSilent(f"PostgreSQL took no connection within {CONNECT_SECONDS:g} s.")
 
         return guard
@@ -102,15 +103,25 @@ class DatabaseWrapper(base.DatabaseWrapper):
             limit = settings.ARC_WEB_STATEMENT_SECONDS + MARGIN
         if limit is not None:
             if silence > limit:
-                servers.suspect("postgres")
+                self._suspect()
                 raise ServerSilent(f"PostgreSQL said nothing for {silence:.1f} s.")
         elif silence > DOUBT_AFTER and time.monotonic() - self._asked > DOUBT_AFTER:
             if not self._server_answers():
                 raise ServerSilent(f"PostgreSQL said nothing for {silence:.0f} s, and answers nobody else.")
             self._asked = time.monotonic()
 
+    def _suspect(self) -> None:
+        """Have the server of this connection looked at."""
+        if self.alias == replica.REPLICA:
+            replica.suspect()
+        else:
+            servers.suspect("postgres")
+
     def _fail_while_away(self) -> None:
-        if servers.is_away("postgres"):
+        if self.alias == replica.REPLICA:
+            if replica.state().answers is False:
+                raise ServerSilent("The replica is away.")
+        elif servers.is_away("postgres"):
             raise ServerSilent("PostgreSQL is away.")
 
     def _server_answers(self) -> bool:

@@ -17,6 +17,7 @@ from django.db import transaction
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from arcweb.postgres import replica
 from memories.highlight import LONGEST_MARKED, spans
 from memories.pg import vector_cursor
 from memories.search.query import (
@@ -50,7 +51,7 @@ STATEMENT_TIMEOUT = 10_000
 @contextmanager
 def statements() -> Iterator[Recorder]:
     """One transaction with the time limit of a search."""
-    with transaction.atomic(), vector_cursor(dict_row) as cursor:
+    with transaction.atomic(using=replica.alias()), vector_cursor(dict_row) as cursor:
         run = Recorder(cursor)
         run(sql.SQL("SET LOCAL statement_timeout = {}").format(STATEMENT_TIMEOUT))
         yield run

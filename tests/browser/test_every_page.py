@@ -71,6 +71,7 @@ PLAIN = {
     "postgres-fortnight": "/postgres/?period=fortnight",
     "postgres-activity": "/postgres/activity/?kind=all",
     "postgres-locks": "/postgres/locks/",
+    "postgres-replication": "/postgres/replication/",
     "postgres-queries": "/postgres/queries/?period=reset",
     "postgres-explain": "/postgres/queries/explain/",
     "postgres-queries-reset": "/postgres/queries/reset/",
