@@ -9,8 +9,10 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.http import urlencode
 
+from agents.finder import find_agents
 from agents.models import Agent
 from arcweb.charts import quantity
+from arcweb.events.names import register_agents
 from arcweb.panels import Card, Concern, Panel, Row, register_panel
 from arcweb.watches import Outlook, Watch, register_watch
 
@@ -73,3 +75,4 @@ register_panel(
         url_name="admin:agents_agent_changelist",
     )
 )
+register_agents(lambda text, most: [agent.pk for agent in find_agents(text, most)])

@@ -12,12 +12,23 @@ from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse
 
 from arcweb.events import record
-from arcweb.events.admin_views import events, export_events
+from arcweb.events.admin_views import events, export_events, live_events
 from arcweb.events.alerts import pages as alert_pages  # noqa: F401 - registers
 from arcweb.registry import Page, register_page
 
 register_page(
     Page("events/", events, "events", "Events", group="Safety", permission="events.view_event", order=30)
+)
+register_page(
+    Page(
+        "events/live/",
+        live_events,
+        "events_live",
+        "Events, live",
+        group="Safety",
+        permission="events.view_event",
+        listed=False,
+    )
 )
 register_page(
     Page(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import BadRequest
@@ -13,7 +14,7 @@ from django.utils import timezone
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_POST, require_safe
 
-from arcweb.events import export, record
+from arcweb.events import export, live, record
 from arcweb.events.forms import EventFilter
 from arcweb.events.models import Event
 from arcweb.events.querysets import Cursor
@@ -53,6 +54,27 @@ def events(request: HttpRequest) -> TemplateResponse:
         "most_exported": f"{export.MOST_EXPORTED:,}",
     }
     return TemplateResponse(request, "admin/events/events.html", context)
+
+
+@require_safe
+def live_events(request: HttpRequest) -> TemplateResponse:
+    """The newest events that pass the filters; asked by its own page with ?after=, those since then."""
+    form = EventFilter(request.GET, Event.objects.kinds())
+    form.is_valid()
+    filters = _filters(request.GET)
+    context: dict[str, Any] = {"filters": filters.urlencode(), "chosen": list(filters.items())}
+    asked_by_page = bool(request.headers.get("HX-Request"))
+    if asked_by_page:
+        try:
+            tail = live.follow(form.events(), live.Mark.parse(request.GET.get("after", "")))
+        except ValueError:
+            tail = live.begin(form.events(), 0)
+    else:
+        tail = live.begin(form.events(), PAGE_SIZE)
+        context |= {**admin.site.each_context(request), "title": "Events, live", "form": form}
+    context |= {"tail": tail, "lines": lines(tail.events, request.user)}
+    template = "admin/events/_newer.html" if asked_by_page else "admin/events/live.html"
+    return TemplateResponse(request, template, context, headers={"Cache-Control": "no-store"})
 
 
 @require_POST

@@ -6,12 +6,16 @@ from uuid import UUID
 
 from django.contrib.auth.models import AnonymousUser, User
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.http import urlencode
 
 import arcweb.events.alerts.cards  # noqa: F401 - registers
+from arcweb.charts import summary
+from arcweb.events import activity
 from arcweb.events.models import Event
 from arcweb.events.querysets import EventQuerySet
 from arcweb.events.timeline import lines
-from arcweb.panels import Card, Panel, register_panel
+from arcweb.panels import Card, Chart, Panel, Row, register_panel
 
 #: Events on a card.
 MOST_SHOWN = 6
@@ -23,6 +27,28 @@ def events_card(request: HttpRequest) -> Card:
 
 def agent_events_card(request: HttpRequest, agent: UUID) -> Card:
     return _timeline(Event.objects.filter(agent_id=agent), request.user)
+
+
+def agent_activity_card(request: HttpRequest, agent: UUID) -> Card:
+    """Its events a day, with the way to all of them."""
+    found = activity.of_agent(agent)
+    points = tuple((day, None if number is None else float(number)) for day, number in found.days)
+    period = f"a day in the last {activity.DAYS} days"
+    total = f"{found.total:,}" if found.whole else f"more than {found.total:,}"
+    return Card(
+        "idle",
+        "" if found.total else "Nothing yet",
+        "more" if found.today is None else f"{found.today:,}",
+        "events today" if found.today is not None else f"than {activity.MOST_COUNTED:,} events today",
+        (
+            Row(
+                f"In {activity.DAYS} days",
+                total,
+                url=f"{reverse('admin:events')}?{urlencode({'agent': str(agent)})}",
+            ),
+        ),
+        Chart("Events", points, "events", summary(points, "events", period)),
+    )
 
 
 def _timeline(events: EventQuerySet, reader: User | AnonymousUser) -> Card:
@@ -45,6 +71,17 @@ register_panel(
         order=90,
         url_name="admin:events",
         wide=True,
+    )
+)
+register_panel(
+    Panel(
+        "agent-activity",
+        "Activity",
+        "agent",
+        "events.view_event",
+        agent_activity_card,
+        order=25,
+        refresh=60,
     )
 )
 register_panel(

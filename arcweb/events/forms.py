@@ -11,7 +11,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from arcweb.events.models import Event
-from arcweb.events.querysets import EventQuerySet
+from arcweb.events.querysets import MOST_KINDS, EventQuerySet
 from arcweb.events.sentences import kinds as described_kinds
 
 #: What the first part of a kind is about, for people; another is shown as it is.
@@ -59,6 +59,9 @@ class EventFilter(forms.Form):
     actor = forms.CharField(
         required=False, max_length=200, help_text="Id, or the beginning of the name.", widget=_text()
     )
+    agent = forms.CharField(
+        required=False, max_length=255, help_text="Id, or the beginning of the name.", widget=_text()
+    )
     object = forms.CharField(
         required=False, max_length=300, help_text="Id, type/id, or the beginning of the name.", widget=_text()
     )
@@ -67,6 +70,7 @@ class EventFilter(forms.Form):
 
     def __init__(self, data: Mapping[str, Any], kinds: Sequence[str]) -> None:
         super().__init__(data)
+        self.occurring = tuple(kinds)
         self.kinds = {*kinds, *described_kinds()}
         select = self.fields["kind"].widget
         assert isinstance(select, forms.Select)  # noqa: S101 - for the type checker
@@ -85,9 +89,16 @@ class EventFilter(forms.Form):
         chosen = self.cleaned_data if self.is_bound else {}
         rows: EventQuerySet = Event.objects.between(chosen.get("first"), chosen.get("last"))
         if kind := chosen.get("kind"):
-            rows = rows.filter(kind=kind) if kind in self.kinds else rows.of_kind(kind)
+            rows = rows.filter(kind=kind) if kind in self.kinds else self._beginning(rows, kind)
+        if chosen.get("agent"):
+            rows = rows.of_agents(chosen["agent"])
         if chosen.get("actor"):
             rows = rows.by_actor(chosen["actor"])
         if chosen.get("object"):
             rows = rows.about(chosen["object"])
         return rows
+
+    def _beginning(self, rows: EventQuerySet, beginning: str) -> EventQuerySet:
+        if len(self.occurring) >= MOST_KINDS:  # there may be kinds that nobody named
+            return rows.of_kind(beginning)
+        return rows.of_kinds(kind for kind in self.occurring if kind.startswith(beginning))

@@ -1,14 +1,24 @@
-"""Named queries over events: the timeline's filters and its keyset pages."""
+"""Named queries over events: the timeline's filters and its keyset pages.
+
+A filter that stands for several values ("auth." for each kind that begins so) is asked as one short walk of
+an index for each value, merged: an IN would read all their events and sort them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta
+from functools import reduce
+from itertools import product
+from math import prod
+from operator import or_
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from django.db import connections, models
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
+
+from arcweb.events import names
 
 if TYPE_CHECKING:
     from arcweb.events.models import Event, EventDetail
@@ -25,6 +35,8 @@ WITH RECURSIVE kinds AS (
 SELECT kind FROM kinds WHERE kind IS NOT NULL LIMIT %s
 """
 MOST_KINDS = 200  # other services choose theirs
+#: Walks that one page may consist of; beyond it PostgreSQL finds its own way.
+MOST_WALKS = 32
 
 
 class Cursor(NamedTuple):
@@ -60,6 +72,23 @@ class TimelinePage(NamedTuple):
 
 
 class EventQuerySet(models.QuerySet["Event"]):
+    #: Each a choice of conditions, of which an event meets one: a page walks each combination by itself.
+    choices: tuple[tuple[models.Q, ...], ...] = ()
+
+    def _clone(self) -> Self:
+        copy: Self = super()._clone()  # type: ignore[misc]
+        copy.choices = self.choices
+        return copy
+
+    def one_of(self, *conditions: models.Q) -> Self:
+        """Events that meet one of these conditions, which exclude each other; none for no condition."""
+        if not conditions:
+            return self.none()
+        rows = self.filter(reduce(or_, conditions))
+        if len(conditions) > 1:
+            rows.choices = (*self.choices, conditions)
+        return rows
+
     def kinds(self) -> list[str]:
         """The kinds of all events (the first MOST_KINDS), in order; filters of this queryset do not count."""
         with connections[self.db].cursor() as cursor:
@@ -79,20 +108,43 @@ class EventQuerySet(models.QuerySet["Event"]):
         """How many events these are, counted no further than `most` + 1."""
         return self.order_by()[: most + 1].count()
 
+    def of_kinds(self, kinds: Iterable[str]) -> Self:
+        """Events of one of these kinds."""
+        return self.one_of(*(models.Q(kind=kind) for kind in kinds))
+
     def by_actor(self, text: str) -> Self:
-        """Events of the actor whose id is `text`; if there is none, whose name begins with it."""
+        """Events of the actor whose id is `text`; if there is none, of those whose name begins with it."""
         if _any(actor_id=text):
             return self.filter(actor_id=text)
-        return self._with_detail(actor_name__istartswith=text)
+        found = names.bearers("actor_name", text)
+        return self.one_of(
+            *(
+                models.Q(actor_id=one.id)
+                if one.id
+                else models.Q(self._detail(actor_name__iexact=one.name), actor_id="")
+                for one in _without_repeats(found)
+            )
+        )
+
+    def of_agents(self, text: str) -> Self:
+        """Events of the agent with that id; of those whose name begins with `text` if it is no id."""
+        return self.one_of(*(models.Q(agent_id=agent) for agent in names.agents(text)))
 
     def about(self, text: str) -> Self:
-        """Events on the object "type/id" or with id `text`; if there is none, whose name begins with it."""
+        """Events on the object "type/id" or with id `text`; if there is none, on those named so."""
         object_type, slash, object_id = text.partition("/")
         if slash:
             return self.filter(object_type=object_type, object_id=object_id)
         if _any(object_id=text):
             return self.filter(object_id=text)
-        return self._with_detail(label__istartswith=text)
+        return self.one_of(
+            *(
+                models.Q(object_type=one.kind, object_id=one.id)
+                if one.id
+                else models.Q(self._detail(label__iexact=one.name), object_type=one.kind, object_id="")
+                for one in names.bearers("label", text)
+            )
+        )
 
     def between(self, first: date | None, last: date | None) -> Self:
         """Events of the days from first to last, both included, in UTC; None: open."""
@@ -108,14 +160,12 @@ class EventQuerySet(models.QuerySet["Event"]):
     ) -> TimelinePage:
         """`size` events by key, newest first, in one query; no counting, no offset."""
         if newer_than is not None:
-            rows: list[Any] = list(
-                self.filter(pk__gt=tuple(newer_than)).order_by("occurred_at", "id")[: size + 1]
-            )
+            rows = self.filter(pk__gt=tuple(newer_than)).walk(size + 1, "occurred_at", "id")
             more_newer, more_older = len(rows) > size, True
             rows = rows[:size][::-1]
         else:
             below = self if older_than is None else self.filter(pk__lt=tuple(older_than))
-            rows = list(below.order_by("-occurred_at", "-id")[: size + 1])
+            rows = below.walk(size + 1, "-occurred_at", "-id")
             more_newer, more_older = older_than is not None, len(rows) > size
             rows = rows[:size]
         if not rows:
@@ -127,13 +177,26 @@ class EventQuerySet(models.QuerySet["Event"]):
             Cursor(*rows[-1].pk) if more_older else None,
         )
 
-    def _with_detail(self, **conditions: str) -> Self:
+    def walk(self, most: int, *order: str) -> list[Event]:
+        """The first of these events in that order, in one query: each choice by itself, then merged."""
+        if not self.choices or prod(map(len, self.choices)) > MOST_WALKS:
+            return list(self.order_by(*order)[:most])
+        walks = [self.filter(*conditions).order_by(*order)[:most] for conditions in product(*self.choices)]
+        return list(walks[0].union(*walks[1:], all=True).order_by(*order)[:most])
+
+    def _detail(self, **conditions: str) -> models.Exists:
         from arcweb.events.models import EventDetail
 
-        details = EventDetail.objects.filter(
-            occurred_at=models.OuterRef("occurred_at"), event_id=models.OuterRef("id"), **conditions
+        return models.Exists(
+            EventDetail.objects.filter(
+                occurred_at=models.OuterRef("occurred_at"), event_id=models.OuterRef("id"), **conditions
+            )
         )
-        return self.filter(models.Exists(details))
+
+
+def _without_repeats(found: Iterable[names.Bearer]) -> list[names.Bearer]:
+    """An actor once, whatever kind of actor its events say it was."""
+    return list({(one.id, one.name): one for one in found}.values())
 
 
 def details_of(events: Iterable[Event]) -> dict[Any, EventDetail]:

@@ -1,9 +1,9 @@
 """make bench: what the project costs over the raw operation, in one run, in turns.
 
-    python -m tests.bench [--rounds 30] [--only search|writes|delete|redis|pages]
+    python -m tests.bench [--rounds 30] [--only search|writes|delete|redis|pages|events]
 
-Every figure but those of pages is a ratio of medians to the raw operation that stands beside it; both
-take turns in each round, so that a busy neighbour slows them alike. Servers are throw-away ones. The
+Every figure but those of pages and events is a ratio of medians to the raw operation that stands beside
+it; both take turns in each round, so that a busy neighbour slows them alike. Servers are throw-away ones. The
 layouts of agents.memories are measured by tests.bench.storage, which takes half an hour and is run by
 itself.
 """
@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 
 from tests import stack  # first: it makes the environment that the settings read
+from tests.bench.events import bench_events
 from tests.bench.pages import bench_pages
 from tests.bench.redis import bench_redis
 
@@ -156,7 +157,7 @@ def main() -> None:
         prog="make bench", description=__doc__.splitlines()[0] if __doc__ else ""
     )
     parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--only", choices=["search", "writes", "delete", "redis", "pages"])
+    parser.add_argument("--only", choices=["search", "writes", "delete", "redis", "pages", "events"])
     options = parser.parse_args()
     parts = {
         "search": lambda: bench_search(options.rounds),
@@ -164,6 +165,7 @@ def main() -> None:
         "delete": bench_delete,
         "redis": lambda: bench_redis(options.rounds, in_turns, report),
         "pages": lambda: bench_pages(options.rounds),
+        "events": lambda: bench_events(options.rounds),
     }
     assert stack.STACK is not None
     stack.STACK.start()

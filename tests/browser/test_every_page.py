@@ -33,6 +33,7 @@ PLAIN = {
     "alerts": "/alerts/",
     "alert": "/alerts/servers.worker/",
     "events": "/events/",
+    "events-live": "/events/live/",
     "sessions": "/sessions/",
     "account": "/account/",
     "password": "/password_change/",

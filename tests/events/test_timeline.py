@@ -12,8 +12,10 @@ from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
+from agents.models import Agent
 from arcweb.events import Actor, record
 from arcweb.events.admin_views import PAGE_SIZE
+from arcweb.events.forms import EventFilter
 from arcweb.events.models import Event, EventDetail
 from arcweb.events.querysets import Cursor
 from tests.people import client_of
@@ -68,6 +70,49 @@ def test_each_filter_narrows_the_list(reader: Client) -> None:
     today = Event.objects.latest("occurred_at").occurred_at.date().isoformat()
     assert shown(reader, kind="t.", first=today, last=today) == ["t.two", "t.one"]
     assert shown(reader, kind="t.", last="2001-01-01") == []
+
+
+def test_the_events_of_an_agent_are_found_by_its_id_and_its_name(reader: Client) -> None:
+    agent, other = (
+        Agent.objects.create(name="Scout_1", type="a"),
+        Agent.objects.create(name="Scout 2", type="a"),
+    )
+    record("t.one", actor=ADA, object_type="memories.memory", object_id="7", agent_id=agent.pk)
+    record("t.two", actor=ADA, agent_id=other.pk)
+    record("t.three", actor=ADA)
+    assert shown(reader, agent=str(agent.pk)) == ["t.one"]
+    assert shown(reader, agent="scout_") == ["t.one"]
+    assert shown(reader, agent="scout") == ["t.two", "t.one"]
+    assert shown(reader, agent="scout", kind="t.t") == ["t.two"]
+    assert shown(reader, agent=str(uuid.uuid4())) == []
+    assert shown(reader, agent="nobody") == []
+
+
+def test_several_kinds_and_names_are_merged_in_the_order_of_time_and_turn_like_any_list(
+    reader: Client,
+) -> None:
+    for number in range(3 * PAGE_SIZE):
+        name = ("Ada", "adele", "Grace")[number % 3]
+        record(f"t.{number % 7}", actor=Actor("user", f"{number % 3}", name), label=f"{name}'s")
+    filters = {"kind": "t.", "actor": "ad"}
+    everything = list(Event.objects.filter(actor_id__in=["0", "1"], kind__startswith="t."))
+    everything.sort(key=lambda event: event.pk, reverse=True)
+    first = EventFilter(filters, Event.objects.kinds())
+    assert first.is_valid()
+    page = first.events().page(PAGE_SIZE)
+    assert [event.pk for event in page.events] == [event.pk for event in everything[:PAGE_SIZE]]
+    rest = first.events().page(PAGE_SIZE, older_than=page.older)
+    assert [event.pk for event in rest.events] == [event.pk for event in everything[PAGE_SIZE:]]
+    back = first.events().page(PAGE_SIZE, newer_than=Cursor(*rest.events[0].pk))
+    assert [event.pk for event in back.events] == [event.pk for event in page.events]
+    assert first.events().counted(1000) == len(everything)
+
+
+def test_somebody_without_an_id_is_found_by_name(reader: Client) -> None:
+    record("t.one", actor=Actor("user", "", "Mallory"), label="Mallory's door")
+    record("t.two", actor=Actor("user", "", "Trent"))
+    assert shown(reader, actor="mal") == ["t.one"]
+    assert shown(reader, object="mal") == ["t.one"]
 
 
 def test_a_line_is_a_sentence_with_actor_and_link(reader: Client) -> None:
@@ -156,8 +201,8 @@ def test_queries_do_not_grow_with_the_rows(reader: Client, django_assert_num_que
     for rows in (10, 300):
         for number in range(rows):
             record(f"t.{number}", actor=ADA, object_type="auth.user", object_id=str(number), label="x")
-        # session and user, permissions (own, group), kinds, exact actor?, events, details
-        with django_assert_num_queries(7):  # type: ignore[operator]
+        # session and user, permissions (own, group), kinds, exact actor?, who is named so, events, details
+        with django_assert_num_queries(8):  # type: ignore[operator]
             reader.get(URL, {"kind": "t.", "actor": "ada"})
 
 
