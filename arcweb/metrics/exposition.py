@@ -52,7 +52,7 @@ class _Stack(Collector):
     def collect(self) -> Iterator[Family]:
         metrics: dict[str, Metric] = {}
         answered: list[tuple[dict[str, str], float]] = []
-        postgres = servers.state_of("postgres").up
+        postgres: bool | None = None
         for source in sources():
             found = _read(source)
             answered.append(({"source": source.name}, float(found is not None)))
@@ -64,7 +64,9 @@ class _Stack(Collector):
         yield _family(
             Metric("arc_metrics_source_up", "1 when a source of metrics answered.", tuple(answered))
         )
-        ups = {state.name: state.up for state in servers.states()} | {"postgres": postgres}
+        ups = {state.name: state.up for state in servers.states()}
+        if ups["postgres"] is None:
+            ups["postgres"] = postgres
         known = tuple(({"server": str(name)}, float(up)) for name, up in ups.items() if up is not None)
         yield _family(Metric("arc_up", "1 for a server or process that answers; missing: unknown.", known))
 

@@ -1,6 +1,6 @@
 """make bench: what the project costs over the raw operation, in one run, in turns.
 
-    python -m tests.bench [--rounds 30] [--only search|writes|delete|redis|pages|events]
+    python -m tests.bench [--rounds 30] [--only search|writes|delete|redis|postgres|pages|events]
 
 Every figure but those of pages and events is a ratio of medians to the raw operation that stands beside
 it; both take turns in each round, so that a busy neighbour slows them alike. Servers are throw-away ones. The
@@ -19,6 +19,7 @@ from collections.abc import Callable
 from tests import stack  # first: it makes the environment that the settings read
 from tests.bench.events import bench_events
 from tests.bench.pages import bench_pages
+from tests.bench.postgres import bench_postgres
 from tests.bench.redis import bench_redis
 
 Operation = Callable[[], object]
@@ -157,13 +158,16 @@ def main() -> None:
         prog="make bench", description=__doc__.splitlines()[0] if __doc__ else ""
     )
     parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--only", choices=["search", "writes", "delete", "redis", "pages", "events"])
+    parser.add_argument(
+        "--only", choices=["search", "writes", "delete", "redis", "postgres", "pages", "events"]
+    )
     options = parser.parse_args()
     parts = {
         "search": lambda: bench_search(options.rounds),
         "writes": lambda: bench_writes(options.rounds),
         "delete": bench_delete,
         "redis": lambda: bench_redis(options.rounds, in_turns, report),
+        "postgres": lambda: bench_postgres(options.rounds, in_turns, report),
         "pages": lambda: bench_pages(options.rounds),
         "events": lambda: bench_events(options.rounds),
     }

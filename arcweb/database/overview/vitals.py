@@ -126,6 +126,7 @@ REPLICATION = """
         FROM pg_replication_slots
     ) AS kept
 """
+# The views of statistics join what is not needed here: this asks their functions, once for each table.
 AUTOVACUUM = """
     SELECT (current_setting('autovacuum')::bool AND current_setting('track_counts')::bool)::int AS autovacuum,
            current_setting('autovacuum')::bool AS autovacuum_set,
@@ -134,8 +135,14 @@ AUTOVACUUM = """
            CASE WHEN pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')
                 THEN (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'autovacuum worker') END
                AS autovacuum_workers,
-           (SELECT max(last_autovacuum) FROM pg_stat_user_tables) AS last_autovacuum,
-           (SELECT coalesce(sum(n_dead_tup), 0)::bigint FROM pg_stat_user_tables) AS dead_rows
+           last_autovacuum, dead_rows
+    FROM (
+        SELECT max(pg_stat_get_last_autovacuum_time(oid)) AS last_autovacuum,
+               coalesce(sum(pg_stat_get_dead_tuples(oid)), 0)::bigint AS dead_rows
+        FROM pg_class
+        WHERE relkind IN ('r', 'm')
+            AND relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+    ) AS tables
 """
 SETTINGS = """
     SELECT pg_postmaster_start_time() AS started_at, current_database()::text AS database_name,
