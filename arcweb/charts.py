@@ -60,9 +60,15 @@ def draw(chart: Chart, *, from_zero: bool = False) -> Drawing:
         summary=chart.summary or summary(chart.points, chart.unit),
         line=" ".join(_line(run) for run in runs),
         area=" ".join(_area(run) for run in runs if len(run) > 1),
-        highs=tuple(quantity(value, chart.unit) for value in (high, (high + low) / 2, low)) if values else (),
+        highs=_highs(high, low, chart.unit) if values else (),
         times=_times(start, end),
     )
+
+
+def _highs(high: float, low: float, unit: str) -> tuple[str, ...]:
+    """The scale's labels, from above; a line that stands still has one, beside it."""
+    said = tuple(quantity(value, unit) for value in (high, (high + low) / 2, low))
+    return said if said[0] != said[2] else ("", said[1], "")
 
 
 def summary(points: Points, unit: str = "", period: str = "") -> str:

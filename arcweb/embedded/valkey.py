@@ -107,12 +107,16 @@ class Valkey(Server):
             # A tail cut off by kill -9 is dropped instead of refusing to start.
             ("aof-load-truncated", "yes"),
             ("always-show-logo", "no"),
+            # As the page Configuration recommends.
+            ("latency-monitor-threshold", "100"),
         ]
         if self.role == "cache":
             lines += [
                 ("maxmemory", self.options.cache_maxmemory),
                 ("maxmemory-policy", self.options.cache_policy),
                 ("appendonly", "no"),
+                # A full disk is no reason to stop caching.
+                ("stop-writes-on-bgsave-error", "no"),
             ]
         else:
             lines += [

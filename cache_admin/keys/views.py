@@ -231,6 +231,7 @@ def show(
         "preview": size(value.shown) if isinstance(value, String) else "",
         "whole": size(known.length),
         "value": value,
+        "estimate": "" if not isinstance(value, String) or value.estimate is None else f"{value.estimate:,}",
         "is_string": isinstance(value, String),
         "is_collection": isinstance(value, Elements),
         "place": place,

@@ -115,7 +115,8 @@ def leaderboard_page(request: HttpRequest, role: Role) -> HttpResponse:
         "ttl": lasting(standing.ttl),
         "lines": lines[: len(standing.top)],
         "near": [_marked(line, asked) for line in lines[len(standing.top) : len(standing.top) + len(near)]],
-        "last": lines[len(standing.top) + len(near) :],
+        # Of a board that is shown whole the last are among the first.
+        "last": lines[len(standing.top) + len(near) :] if standing.count > len(standing.top) else [],
         "leader": lines[0],
         "leading": leaderboards.number(first.score),
         "asked": asked,

@@ -20,7 +20,7 @@ from cache_admin.structures.asking import Question, confirmed, gone, lasting, po
 from cache_admin.structures.session_keys import SessionKey
 
 MOST = 100
-TITLE = "Sessions in Redis"
+TITLE = "Stored sessions"
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def test_a_monitor_lease_shows_masks_and_ends_by_itself(page: Page, site: Site) 
         assert watching(server) == []
     expect(page.get_by_role("button", name="Stop now")).to_have_count(0)
     expect(page.locator("#lease[hx-get]")).to_have_count(0)
-    expect(page.locator("#verdict")).to_contain_text("Nothing is watched by you")
+    expect(page.locator("#verdict")).to_contain_text("What came stays below")
     page.screenshot(path=RESULTS / "redis-live-ended.png", full_page=True)
 
 

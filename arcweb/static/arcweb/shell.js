@@ -24,7 +24,7 @@
   // The line of this page is seen, however far down it stands.
   const side = document.getElementById("nav");
   const here = side?.querySelector("a[aria-current]");
-  if (here && side.scrollHeight > side.clientHeight) {
+  if (here && here.offsetTop + 2 * here.offsetHeight > side.clientHeight) {
     side.scrollTop = Math.max(0, here.offsetTop - side.clientHeight / 2);
   }
 

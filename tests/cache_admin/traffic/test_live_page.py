@@ -49,7 +49,7 @@ def test_a_lease_from_its_start_to_its_end(cache: Redis) -> None:
     piece = browser.get(f"{PAGE}lease/{token}/", headers={"HX-Request": "true"}).content.decode()
     assert "It was stopped. The connection is closed." in piece
     assert "hx-get" not in piece
-    assert "Nothing is watched by you" in piece
+    assert "What came stays below" in piece
 
 
 def test_a_second_monitor_is_refused_in_words(cache: Redis) -> None:
