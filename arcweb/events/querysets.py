@@ -7,7 +7,7 @@ an index for each value, merged: an IN would read all their events and sort them
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import reduce
 from itertools import product
 from math import prod
@@ -35,6 +35,8 @@ WITH RECURSIVE kinds AS (
 SELECT kind FROM kinds WHERE kind IS NOT NULL LIMIT %s
 """
 MOST_KINDS = 200  # other services choose theirs
+#: Times that are shown: those that Python has.
+EARLIEST, LATEST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 #: Walks that one page may consist of; beyond it PostgreSQL finds its own way.
 MOST_WALKS = 32
 
@@ -99,10 +101,18 @@ class EventQuerySet(models.QuerySet["Event"]):
         """Events whose kind begins so: "auth." or "agent.changed"."""
         return self.filter(kind__startswith=prefix)
 
+    def in_calendar(self) -> Self:
+        """These events without those of a time that Python has not: infinity, years BC or beyond 9999.
+
+        Any service may INSERT one; psycopg could not read it, and no page would show anything.
+        """
+        return self.filter(occurred_at__gte=EARLIEST, occurred_at__lt=LATEST)
+
     def until_now(self) -> Self:
         """These events without those that are recorded later on (one query)."""
-        newest = self.order_by("-occurred_at", "-id").first()
-        return self.none() if newest is None else self.filter(pk__lte=newest.pk)
+        rows = self.in_calendar()
+        newest = rows.order_by("-occurred_at", "-id").first()
+        return self.none() if newest is None else rows.filter(pk__lte=newest.pk)
 
     def counted(self, most: int) -> int:
         """How many events these are, counted no further than `most` + 1."""
@@ -179,9 +189,10 @@ class EventQuerySet(models.QuerySet["Event"]):
 
     def walk(self, most: int, *order: str) -> list[Event]:
         """The first of these events in that order, in one query: each choice by itself, then merged."""
+        rows = self.in_calendar()
         if not self.choices or prod(map(len, self.choices)) > MOST_WALKS:
-            return list(self.order_by(*order)[:most])
-        walks = [self.filter(*conditions).order_by(*order)[:most] for conditions in product(*self.choices)]
+            return list(rows.order_by(*order)[:most])
+        walks = [rows.filter(*conditions).order_by(*order)[:most] for conditions in product(*self.choices)]
         return list(walks[0].union(*walks[1:], all=True).order_by(*order)[:most])
 
     def _detail(self, **conditions: str) -> models.Exists:

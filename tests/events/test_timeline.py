@@ -269,3 +269,15 @@ def test_empty_pages_say_what_to_do(reader: Client) -> None:
     page = reader.get(URL, {"older": "2001-01-01T00:00:00+00:00~1", "kind": "auth."}).content.decode()
     assert "There is nothing further here" in page
     assert 'href="?kind=auth."' in page
+
+
+@pytest.mark.parametrize("moment", ["infinity", "-infinity", "0044-03-15 BC", "12026-01-01"])
+def test_an_event_of_no_time_that_a_page_could_show_hides_no_other(reader: Client, moment: str) -> None:
+    record("t.one", actor=ADA)
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO events.events (kind, occurred_at) VALUES ('t.x', %s)", [moment])
+    assert shown(reader) == ["t.one"]
+    assert "t.one" in reader.get("/events/live/").content.decode()
+    boss = client_of("administrator")
+    answer = boss.post("/events/export/", {"format": "jsonl", "kind": "t."})
+    assert b"t.one" in answer.getvalue()

@@ -30,8 +30,9 @@ from arcweb.database.partitions.catalog import Partition
 
 #: Rows read at once: each read is a short statement of its own.
 BATCH = 5_000
-#: Part of the table that must be free before, and bytes that stay free throughout: PostgreSQL may live on the
-#: same disk, and stops when that is full. Compressed JSON took 0.1 to 0.2 of the table where it was measured.
+#: Part of the table (with indexes) that must be free before, and bytes that stay free throughout: PostgreSQL
+#: may live on the same disk, and stops when that is full. An archive took 0.03 of it where it was measured;
+#: events with much text take more.
 SHARE, RESERVE = 0.5, 256 * 1024**2
 LEVEL = 6
 CHUNK = 1024 * 1024

@@ -17,6 +17,7 @@ from arcweb.postgres.limits import was_stopped
 
 T = TypeVar("T")
 LOCK_TIMEOUT = "500ms"
+DEADLOCK = "40P01"
 #: Seconds between the tries.
 PAUSES = (1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0)
 #: The lock that events.ensure_partitions takes as well.
@@ -40,7 +41,7 @@ def with_lock(change: Callable[[], T], wait: Callable[[float], None], what: str)
                     cursor.execute(TURN)
                 return change()
         except DatabaseError as error:
-            if not was_stopped(error):
+            if not was_stopped(error) and getattr(error.__cause__, "sqlstate", None) != DEADLOCK:
                 raise
             if pause is None:
                 break
