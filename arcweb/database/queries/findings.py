@@ -102,7 +102,7 @@ def find() -> Sequence[Finding]:
         return found
     slow = hour.slow
     if slow:
-        found.append(Finding("warn", slow_sentence(slow), url, "Show them", why=WHY_SLOW))
+        found.append(Finding("warn", slow_sentence(slow), url, "Show the statements", why=WHY_SLOW))
     evictions = hour.evictions
     if evictions is not None and evictions >= MANY_EVICTIONS:
         found.append(

@@ -17,10 +17,11 @@ from functools import cache
 from django.apps import apps
 
 from arcweb.database.queries import snapshots
+from arcweb.database.queries.findings import is_slow
 from arcweb.database.queries.lexer import first_word
 from arcweb.database.queries.snapshots import Change, Period
 from arcweb.database.queries.statistics import Counters, Entry, Statistics, total
-from arcweb.database.queries.texts import names, shown
+from arcweb.database.queries.texts import shown, tables
 
 #: name in the address → (on the button, how long)
 PERIODS: dict[str, tuple[str, timedelta | None]] = {
@@ -45,8 +46,10 @@ WHOSE = {"": "Everybody’s", "others": "Not ARC Web’s own", "own": "ARC Web�
 MOST = 100
 #: Calls from which a mean is compared with another, and by how much it must differ to be told.
 ENOUGH_CALLS, SLOWER = 20, 1.5
-#: Words that may stand in a statement without naming somebody's table.
-NOTHING_OF_ANYBODY = re.compile(r"^(pg_|information_schema$)")
+#: Statements that go with others, whatever they are about.
+NAME_NOTHING = ("SELECT", "BEGIN", "COMMIT", "ROLLBACK", "SET", "SHOW", "SAVEPOINT", "RELEASE", "CLOSE")
+#: The server's own tables and views.
+OF_THE_SERVER = re.compile(r"^pg_")
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,10 @@ class Line:
     @property
     def counted(self) -> Counters:
         return self.change.counted
+
+    @property
+    def slow(self) -> bool:
+        return is_slow(self.change)
 
     @property
     def text(self) -> str:
@@ -151,14 +158,10 @@ def is_housekeeping(entry: Entry, own_role: str) -> bool:
     """By its role and the tables that it names; see the module."""
     if entry.role != own_role:
         return False
-    said = names(entry.text)
-    if said & _of_the_agents():
-        return False
-    return bool(said & _bookkeeping()) or not said & {"from", "into", "update", "table"} or _asks_server(said)
-
-
-def _asks_server(said: Iterable[str]) -> bool:
-    return any(NOTHING_OF_ANYBODY.match(name) for name in said)
+    named = tables(entry.text)
+    if not named:
+        return first_word(entry.text) in NAME_NOTHING
+    return all(name in _bookkeeping() or OF_THE_SERVER.match(name) for name in named)
 
 
 @cache

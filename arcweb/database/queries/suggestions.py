@@ -235,11 +235,12 @@ def suggestion(
     table: Table, columns: Sequence[str], *, reason: str, effect: str, queryids: tuple[int, ...] = ()
 ) -> Suggestion:
     """With its size and what writing pays, by the table's own figures."""
-    day = table.writes / max(table.seconds, 1) * 86400
+    hours = table.seconds / 3600
+    since = f"{quantity(round(hours / 24, 1))} days" if hours >= 48 else f"{quantity(round(hours, 1))} hours"
     cost = (
         f"About {size(table.index_bytes)} on disk ({table.rows:,} entries of {table.width} bytes and "
-        f"{ENTRY_BYTES} beside, pages {FILL:.0%} full); one more index to keep up for each row written, "
-        f"{day:,.0f} a day of late."
+        f"{ENTRY_BYTES} beside, pages {FILL:.0%} full); one more index to keep up for each row that is "
+        f"written, which were {table.writes:,} in the last {since}."
     )
     return Suggestion(
         table.schema, table.name, tuple(columns), reason, effect, cost, table.index_bytes, queryids

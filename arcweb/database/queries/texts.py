@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import pairwise
 
 from arcweb.database.queries.lexer import Token, first_word, meaningful, tokens
 
@@ -15,14 +16,15 @@ SECRETIVE = {"ROLE", "USER", "GROUP", "SERVER", "SUBSCRIPTION", "MAPPING", "WRAP
 IN_STRING = re.compile(
     r"(?P<before>\b(?:password|passwd|pwd|secret|token|api[-_]?key|sslpassword)(?:\s*(?:=>|=|:)\s*|\s+(?=')))"
     r"(?P<secret>(?:\\'|'')[^']*(?:\\'|'')|'[^']*'|[^\s'&;,]+)"
-    r"|(?P<scheme>\b[a-z][a-z0-9+.-]*://[^\s:/@']*:)(?P<word>[^\s@']+)(?=@)",
+    r"|(?P<scheme>\b[a-z][a-z0-9+.-]{0,30}://[^\s:/@']{0,100}:)(?P<word>[^\s@']+)(?=@)",
     re.IGNORECASE,
 )
 #: A name before a string that says what the string is: SET x.api_key TO '…', password => '…'.
 TELLS = re.compile(r"passw(or)?d|passphrase|secret|token|api_?key|credential", re.IGNORECASE)
 #: What ends what a name says of the string behind it.
 ENDS = {",", ";", "(", ")", ".", "AND", "OR", "FROM", "WHERE", "SELECT"}
-VECTOR = re.compile(r"\[(?P<first>-?[\d.eE+-]+,-?[\d.eE+-]+),(?:-?[\d.eE+ -]+,?){6,}\]")
+#: One class of characters, so that it takes one pass; a text that was cut may lack the end.
+VECTOR = re.compile(r"\[(?P<numbers>[-+\d.,eE\s]{40,})(?P<end>\]|\Z)")
 TYPED = re.compile(
     r"\b(?P<type>interval|date|timestamptz|timestamp|timetz|time)\s+(?P<parameter>\$\d+)", re.IGNORECASE
 )
@@ -32,6 +34,26 @@ BREAKS = {
     "SET", "VALUES", "RETURNING", "INSERT", "UPDATE", "DELETE", "WINDOW", "LEFT", "INNER", "CROSS", "FULL",
 }  # fmt: skip
 LONG = 100
+NAMES_FOLLOW = {"FROM", "JOIN", "INTO", "UPDATE", "TABLE"}
+NO_NAMES = {
+    "ONLY",
+    "LATERAL",
+    "SELECT",
+    "SET",
+    "ROWS",
+    "IF",
+    "EXISTS",
+    "NOT",
+    "AS",
+    "END",
+    "NOWAIT",
+    "SKIP",
+    "OF",
+}
+CLAUSES = {
+    "SELECT", "FROM", "JOIN", "ON", "USING", "WHERE", "GROUP", "ORDER", "HAVING", "LIMIT", "SET", "VALUES",
+    "RETURNING", "WINDOW",
+}  # fmt: skip
 
 
 def shown(text: str) -> str:
@@ -60,7 +82,7 @@ def masked(text: str) -> str:
 
 def clipped(text: str) -> str:
     """Long vectors down to their first numbers and how many there are."""
-    return VECTOR.sub(lambda match: f"[{match['first']},… {match[0].count(',') + 1} numbers]", text)
+    return VECTOR.sub(_clip, text)
 
 
 def plannable(text: str) -> str:
@@ -79,6 +101,54 @@ def names(text: str) -> frozenset[str]:
     return frozenset(
         token.text.strip('"').lower() for token in tokens(text) if token.kind in ("word", "name")
     )
+
+
+@lru_cache(maxsize=8192)
+def tables(text: str) -> frozenset[str]:
+    """The tables and views that a statement names, without their schemas, in lower case.
+
+    They stand behind FROM, JOIN, INTO, UPDATE, TABLE and commas; its own WITH and functions are none.
+    """
+    parts = meaningful(text)
+    own = {
+        part.text.strip('"').lower()
+        for part, following in pairwise(parts)
+        if part.kind in ("word", "name") and following.upper == "AS" and part.upper not in NO_NAMES
+    }
+    found: set[str] = set()
+    wanted, opened = False, [""]  # the word before each open bracket
+    for place, part in enumerate(parts):
+        before = parts[place - 1].upper if place else ""
+        if part.text == "(":
+            opened.append(before)
+            wanted = False
+        elif part.text == ")":
+            opened = opened[:-1] or [""]
+            wanted = False
+        elif part.kind == "word" and part.upper in NAMES_FOLLOW:
+            of_an_expression = opened[-1] in ("EXTRACT", "SUBSTRING", "TRIM", "OVERLAY", "POSITION")
+            wanted = before not in ("DISTINCT", "FOR", "DO") and not of_an_expression
+        elif wanted and part.kind in ("word", "name") and part.upper not in NO_NAMES:
+            behind = parts[place + 1].text if place + 1 < len(parts) else ""
+            if behind != ".":
+                if behind != "(" or before == "INTO":
+                    found.add(part.text.strip('"').lower())
+                wanted = False
+        if part.text == "," and _in_from(parts, place):
+            wanted = True
+    return frozenset(found - own)
+
+
+def _in_from(parts: list[Token], place: int) -> bool:
+    """Whether a comma parts tables: what stands before it, on its level, begins with FROM."""
+    depth = 0
+    for part in reversed(parts[:place]):
+        depth += (part.text == ")") - (part.text == "(")
+        if depth < 0:
+            return False
+        if depth == 0 and part.kind == "word" and part.upper in CLAUSES:
+            return part.upper in ("FROM", "JOIN", "ON", "USING")
+    return False
 
 
 def laid_out(text: str) -> str:
@@ -140,3 +210,10 @@ def _masked_inside(text: str) -> str:
     return IN_STRING.sub(
         lambda match: f"{match['before']}********" if match["before"] else f"{match['scheme']}********", text
     )
+
+
+def _clip(match: re.Match[str]) -> str:
+    numbers = match["numbers"].split(",")
+    if len(numbers) < 8:
+        return match[0]
+    return f"[{numbers[0]},{numbers[1]},… {len(numbers)} numbers{match['end']}"

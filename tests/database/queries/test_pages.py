@@ -118,7 +118,7 @@ def test_a_plan_is_made_on_the_page_and_shown_as_a_tree() -> None:
     assert statement is not None
     assert "$1" in statement[1]
     planned = operator.post(page, {"statement": 'SELECT name FROM "agents"."agents" WHERE type = $1'})
-    assert "Planned, not run" in planned.content.decode()
+    assert "Not run: the figures are estimates" in planned.content.decode()
     assert "agents.agents" in planned.content.decode()
     assert not Event.objects.filter(kind="statement.measured").exists()
     run_ = operator.post(
