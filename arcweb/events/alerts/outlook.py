@@ -35,8 +35,10 @@ def verdict(lines: Sequence[Line]) -> Verdict:
     apart = ", ".join(words for words in rest if words)
     if unknown:
         which = unknown[0]
-        several = f"{len(unknown)} are unknown; " if len(unknown) > 1 else ""
-        return Verdict("unknown", "Not all is known", f"{told} {several}{which.alarm.title}: {which.trouble}")
+        several = f"{len(unknown)} are unknown, such as" if len(unknown) > 1 else "Unknown is"
+        return Verdict(
+            "unknown", "Not all is known", f"{told} {several} “{which.alarm.title}”: {which.trouble}"
+        )
     if not lines:
         return Verdict("idle", "No rules", "No rule is one that you may see.")
     return Verdict("good", "All well", f"{told}{f' ({apart}.)' if apart else ''}")
