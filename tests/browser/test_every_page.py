@@ -73,12 +73,13 @@ PLAIN = {
     "postgres-activity": "/postgres/activity/?kind=all",
     "postgres-locks": "/postgres/locks/",
     "postgres-replication": "/postgres/replication/",
-    "postgres-queries": "/postgres/queries/?period=reset",
-    "postgres-explain": "/postgres/queries/explain/",
-    "postgres-queries-reset": "/postgres/queries/reset/",
+    "postgres-safety": "/postgres/safety/",
     "postgres-tuning": "/postgres/tuning/",
     "postgres-tuning-change": "/postgres/tuning/work_mem/",
     "postgres-tuning-restart": "/postgres/tuning/restart/",
+    "postgres-queries": "/postgres/queries/?period=reset",
+    "postgres-explain": "/postgres/queries/explain/",
+    "postgres-queries-reset": "/postgres/queries/reset/",
     "not-found": "/nothing/here/",
 }
 FIRST_ROW = {
