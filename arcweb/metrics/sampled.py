@@ -107,8 +107,15 @@ STATES: Mapping[str, tuple[str, str, str, tuple[str, ...]]] = {
         ("queued", "running", "failed"),
     ),
 }
+#: Metric → (help, source, what stands before the queue's name, kind). The queues are those of the settings.
+QUEUES: Mapping[str, tuple[str, str, str, Kind]] = {
+    "arc_celery_waiting_tasks": ("Tasks that wait in a queue.", "celery", "waiting:", "gauge"),
+    "arc_celery_done_tasks": ("Tasks that workers have done.", "queues", "done:", "counter"),
+    "arc_celery_dropped_tasks": ("Tasks that expired, or were emptied out.", "queues", "dropped:", "counter"),
+}
 SOURCES = sorted(
-    {*(source for figure in FIGURES for source in figure.sources), *(known[1] for known in STATES.values())}
+    {source for figure in FIGURES for source in figure.sources}
+    | {known[1] for known in (*STATES.values(), *QUEUES.values())}
 )
 
 
@@ -130,14 +137,13 @@ def sampled() -> Iterable[Metric]:
         known = fresh.get(source, {})
         if found := tuple(({label: state}, known[state]) for state in states if state in known):
             yield Metric(name, told, found)
-    # The queues are those of the settings.
-    waiting = fresh.get("celery", {})
-    if queues := tuple(
-        ({"queue": key.removeprefix("waiting:")}, value)
-        for key, value in sorted(waiting.items())
-        if key.startswith("waiting:")
-    ):
-        yield Metric("arc_celery_waiting_tasks", "Tasks that wait in a queue.", queues)
+    for name, (told, source, prefix, kind) in QUEUES.items():
+        if queues := tuple(
+            ({"queue": key.removeprefix(prefix)}, value)
+            for key, value in sorted(fresh.get(source, {}).items())
+            if key.startswith(prefix)
+        ):
+            yield Metric(name, told, queues, kind)
 
 
 register_gauges(sampled, name="samples")

@@ -161,7 +161,8 @@ def test_gauges_of_both_rooms_queues_and_jobs(client: Client, allowed: dict[str,
     assert found["arc_postgres_database_size_bytes"][()] > 1_000_000
     assert found["arc_postgres_commits_total"][()] >= 0
     assert set(found["arc_redis_used_memory_bytes"]) == {(("role", "cache"),), (("role", "state"),)}
-    assert set(found["arc_celery_waiting_tasks"]) == {(("queue", "celery"),), (("queue", "quick"),)}
+    for name in ("arc_celery_waiting_tasks", "arc_celery_done_tasks_total"):
+        assert set(found[name]) == {(("queue", "celery"),), (("queue", "quick"),)}
     assert found["arc_metrics_source_up"][(("source", "samples"),)] == 1
     assert found["arc_up"][(("server", "postgres"),)] == 1
     assert all(age < 60 for age in found["arc_sample_age_seconds"].values())

@@ -82,7 +82,9 @@ def oldest_transaction() -> Reading | None:
     seconds = now["oldest_transaction"]
     if seconds is None:
         return None
-    who = f"process {now['oldest_pid']}, {now['oldest_state']}" if now["oldest_pid"] else "none is open"
+    if not now["oldest_pid"]:
+        return Reading(0.0, "No transaction is open.")
+    who = f"process {now['oldest_pid']}, {now['oldest_state']}"
     return Reading(
         float(seconds),
         f"The oldest transaction ({who}) has been open for {duration(float(seconds))}: VACUUM removes "

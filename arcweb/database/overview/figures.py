@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.utils import timezone
@@ -12,54 +10,22 @@ from django.utils import timezone
 from arcweb.charts import quantity, size
 from arcweb.database.overview import judging, looks, sequences, vitals
 from arcweb.database.overview.judging import Figures, Past
+from arcweb.database.overview.words import (
+    HIDDEN,
+    UNKNOWN,
+    WRAP,
+    Figure,
+    Group,
+    Shown,
+    Slice,
+    at,
+    lasting,
+    since_words,
+)
 from arcweb.database.standing import standing
 from arcweb.panels import State
 from arcweb.samples.series import Reading, first_since
 from arcweb.servers import duration
-
-UNKNOWN = "unknown"
-HIDDEN = "not visible to this role"
-#: 2^31, at which identifiers of transactions and multixacts wrap around.
-WRAP = 2**31
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A line of a panel. `source`: the view and column, or what else it was measured by."""
-
-    label: str
-    value: str
-    source: str
-    note: str = ""
-    state: State = "idle"
-
-
-@dataclass(frozen=True)
-class Slice:
-    """A part of the bar of connections, in percent of its length."""
-
-    name: str
-    start: float
-    width: float
-
-
-@dataclass(frozen=True)
-class Shown:
-    figures: Sequence[Figure]
-    slices: Sequence[Slice] = ()
-    since: datetime | None = None  #: what counters count from
-
-
-@dataclass(frozen=True)
-class Group:
-    """A panel. `ask` runs in a part of its own; `refresh`: seconds between two looks of an open page."""
-
-    name: str
-    title: str
-    ask: Callable[[], Shown]
-    what: str  #: begins the sentence of its failure
-    refresh: int = 10
-    url_name: str = ""  #: the page that shows more
 
 
 def connections() -> Shown:
@@ -86,7 +52,7 @@ def connections() -> Shown:
         ),
         Figure(
             "Oldest transaction",
-            _lasting(now["oldest_transaction"]),
+            lasting(now["oldest_transaction"]),
             "pg_stat_activity.xact_start",
             _who(now),
             oldest.state if oldest else "idle",
@@ -117,7 +83,7 @@ def work() -> Shown:
             "Deadlocks",
             f"{now['deadlocks']:,}",
             "pg_stat_database.deadlocks",
-            _since_words(now["database_reset"]),
+            since_words(now["database_reset"]),
         ),
     ]
     return Shown(figures)
@@ -142,7 +108,7 @@ def sizes() -> Shown:
     figures.append(
         Figure(
             "Running for",
-            _lasting((moment - now["started_at"]).total_seconds()),
+            lasting((moment - now["started_at"]).total_seconds()),
             "pg_postmaster_start_time()",
         )
     )
@@ -166,14 +132,14 @@ def wal() -> Shown:
             "WAL written",
             UNKNOWN if written is None or minute is None else f"{size(written / minute.seconds)}/s",
             "pg_stat_wal.wal_bytes",
-            f"{size(now['wal_bytes'])} {_since_words(now['wal_reset'])}",
+            f"{size(now['wal_bytes'])} {since_words(now['wal_reset'])}",
         ),
         *(
             Figure(
                 f"Checkpoints {word}",
                 f"{now[f'checkpoints_{word}']:,}",
                 f"{source}.{column}",
-                _in_the_hour(now, hour, f"checkpoints_{word}") or _since_words(now["checkpoints_reset"]),
+                _in_the_hour(now, hour, f"checkpoints_{word}") or since_words(now["checkpoints_reset"]),
                 often.state if often and word == "requested" else "idle",
             )
             for word, column in zip(("timed", "requested"), columns, strict=True)
@@ -183,7 +149,7 @@ def wal() -> Shown:
             "Archive failures",
             f"{now['archive_failed']:,}",
             "pg_stat_archiver.failed_count",
-            _at("the last", now["last_failed_time"]),
+            at("the last", now["last_failed_time"]),
         ),
     ]
     return Shown(figures)
@@ -201,7 +167,7 @@ def replication() -> Shown:
         figures.append(
             Figure(
                 "Behind its primary",
-                _lasting(now["replay_delay"]),
+                lasting(now["replay_delay"]),
                 "pg_last_xact_replay_timestamp()",
                 "an idle primary also looks like this",
             )
@@ -291,7 +257,7 @@ def autovacuum() -> Shown:
         ),
         Figure(
             "Last one ended",
-            _at("", now["last_autovacuum"]) or "never, as far as is known",
+            at("", now["last_autovacuum"]) or "never, as far as is known",
             "pg_stat_user_tables.last_autovacuum",
         ),
         Figure(
@@ -342,14 +308,14 @@ def _per_second(label: str, now: Figures, past: Past | None, names: tuple[str, .
     value = (
         quantity(sum(count or 0 for count in grown) / past.seconds, "a second") if past and known else UNKNOWN
     )
-    note = f"{sum(now[name] for name in names):,} {_since_words(now['database_reset'])}"
+    note = f"{sum(now[name] for name in names):,} {since_words(now['database_reset'])}"
     return Figure(label, value, f"pg_stat_database.{columns}", note)
 
 
 def _ratio(label: str, now: Figures, kind: str, columns: str) -> Figure:
     share = judging.ratio(now[f"{kind}_hit"], now[f"{kind}_read"])
     value = "nothing was read" if share is None else f"{share:.2f} %"
-    return Figure(label, value, f"pg_statio_user_tables: {columns}", _since_words(now["database_reset"]))
+    return Figure(label, value, f"pg_statio_user_tables: {columns}", since_words(now["database_reset"]))
 
 
 def _recent_ratio(now: Figures, hour: Past | None) -> str:
@@ -371,7 +337,7 @@ def _temp(now: Figures, hour: Past | None) -> Figure:
         UNKNOWN if written is None else size(written),
         "pg_stat_database.temp_bytes, temp_files",
         f"{hour.words if hour else 'no sample is old enough yet'}; {now['temp_files']:,} files, "
-        f"{size(now['temp_bytes'])} {_since_words(now['database_reset'])}",
+        f"{size(now['temp_bytes'])} {since_words(now['database_reset'])}",
         much.state if much else "idle",
     )
 
@@ -393,7 +359,7 @@ def _in_the_hour(now: Figures, hour: Past | None, name: str) -> str:
 
 def _archiving(now: Figures) -> Figure:
     source = "pg_stat_archiver; archive_mode, archive_command"
-    files = f"{now['archived']:,} files{_at(', the last', now['last_archived_time'])}"
+    files = f"{now['archived']:,} files{at(', the last', now['last_archived_time'])}"
     if now["archive_mode"] == "off":
         return Figure("Archiving", "off", source, "no restore to a point in time")
     if judging.archiving(now):
@@ -421,16 +387,3 @@ def _age(label: str, now: Figures, kind: str, column: str, state: State) -> Figu
         f"{age:,}; vacuum against wraparound at {now[f'{kind}_limit']:,}",
         state,
     )
-
-
-def _lasting(seconds: Any) -> str:
-    return HIDDEN if seconds is None else duration(float(seconds)) if seconds else "none"
-
-
-def _at(words: str, moment: datetime | None) -> str:
-    return "" if moment is None else f"{words} {moment:%Y-%m-%d %H:%M} UTC".lstrip()
-
-
-def _since_words(moment: datetime | None) -> str:
-    """What counters count from; NULL where statistics were never reset."""
-    return "since statistics began" if moment is None else f"since {moment:%Y-%m-%d %H:%M} UTC"

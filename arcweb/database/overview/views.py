@@ -15,8 +15,9 @@ from django.views.decorators.http import require_safe
 from arcweb.database.overview import courses
 from arcweb.database.overview.by_hand import by_hand
 from arcweb.database.overview.courses import PERIODS
-from arcweb.database.overview.figures import GROUPS, Group
+from arcweb.database.overview.figures import GROUPS
 from arcweb.database.overview.verdict import verdict
+from arcweb.database.overview.words import Group
 from arcweb.database.parts import LIMIT, Part, part
 from arcweb.database.rooms import context, database_page
 from arcweb.registry import registered_pages

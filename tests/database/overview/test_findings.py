@@ -105,7 +105,7 @@ def test_a_low_hit_ratio(own: Own, page: Page, sampled: None) -> None:
     with own.connect() as other:
         other.execute("DROP TABLE IF EXISTS large, small")
         other.execute("CREATE TABLE large AS SELECT i, repeat('x', 900) FROM generate_series(1, 20000) AS i")
-        other.execute("CREATE TABLE small AS SELECT 1 AS i")
+        other.execute("CREATE TABLE small AS SELECT i, repeat('x', 900) FROM generate_series(1, 160) AS i")
         for _ in range(5):
             other.execute("SELECT count(*) FROM large")
         other.execute("SELECT pg_stat_force_next_flush()")
@@ -116,7 +116,7 @@ def test_a_low_hit_ratio(own: Own, page: Page, sampled: None) -> None:
         assert reading.value < judging.LOW_HIT_RATIO
         for statement in statements(page("?panel=verdict"), "Only"):
             other.execute(statement.encode())
-        other.execute("DO $$ BEGIN FOR n IN 1..300000 LOOP PERFORM i FROM small; END LOOP; END $$")
+        other.execute("DO $$ BEGIN FOR n IN 1..30000 LOOP PERFORM count(*) FROM small; END LOOP; END $$")
         other.execute("SELECT pg_stat_force_next_flush()")
         assert sentence not in page("?panel=verdict")
         other.execute("DROP TABLE large, small")

@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from agents.models import Agent
 from arcweb.database import findings
 from arcweb.database.findings import Finding, Look
-from arcweb.database.overview import by_hand, figures, views
+from arcweb.database.overview import by_hand, figures, views, words
 from arcweb.database.overview import verdict as verdict_module
 from arcweb.panels import State
 from tests.database.overview.conftest import sample_of
@@ -133,14 +133,14 @@ def test_the_number_of_queries_does_not_grow(viewer: Client) -> None:
 def test_a_panel_that_is_too_slow_or_lacks_a_right_fails_alone(
     viewer: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def slow() -> figures.Shown:
+    def slow() -> words.Shown:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_sleep(20)")
         raise AssertionError
 
     groups = [
-        figures.Group("work", "Work", slow, "The figures of the work"),
-        figures.Group("size", "Size", figures.sizes, "The size"),
+        words.Group("work", "Work", slow, "The figures of the work"),
+        words.Group("size", "Size", figures.sizes, "The size"),
     ]
     monkeypatch.setattr(views, "GROUPS", groups)
     text = get(viewer)
