@@ -191,7 +191,7 @@ def _change(snapshot: Snapshot, entry: Entry) -> Change:
 
 
 def _counted(changes: Iterable[Change]) -> list[Change]:
-    return [one for one in changes if one.counted.calls > 0 or one.counted.milliseconds > 0]
+    return [one for one in changes if one.counted.calls > 0]
 
 
 def _row(now: Statistics) -> dict[str, Any]:
