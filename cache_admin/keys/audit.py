@@ -12,6 +12,7 @@ from cache_admin.keys import names
 
 describe("redis.key_edit", "changed the value of the Redis key {object} ({role} role), if nobody else had")
 describe("redis.key_conflict", "did not change the Redis key {object}: somebody else had changed it first")
+describe("redis.key_download", "took the value of the Redis key {object} ({role} role) as a file")
 describe("redis.key_anew", "made the Redis key {object} ({role} role) anew, which had gone")
 describe("redis.element_add", "added to the Redis key {object} ({role} role, {type})")
 describe("redis.element_set", "changed a part of the Redis key {object} ({role} role, {type})")

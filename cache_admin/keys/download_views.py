@@ -15,6 +15,7 @@ from arcweb.limited import limited
 from cache_admin import connections
 from cache_admin.connections import Role
 from cache_admin.keys import elements, export, names, scan, values
+from cache_admin.keys.audit import note
 from cache_admin.keys.elements import KeyGone
 from cache_admin.keys.secrecy import Rule
 from cache_admin.keys.values import PREVIEW, Facts
@@ -50,6 +51,7 @@ def download(request: HttpRequest, role: Role, code: str) -> Any:
         content, form, suffix = _lines(role, key, known, rule), "application/jsonl", "jsonl"
     else:
         raise Http404(f"A value of the type {known.kind} belongs to a module, and only its commands read it.")
+    note("redis.key_download", role, key, type=known.kind)
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", names.shown(key, 80)).strip("._") or "value"
     response = StreamingHttpResponse(content, content_type=form)
     response["Content-Disposition"] = content_disposition_header(True, f"{name}.{suffix}")

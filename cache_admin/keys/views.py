@@ -18,7 +18,7 @@ from redis.exceptions import ResponseError
 
 from arcweb.charts import size
 from arcweb.servers import duration
-from cache_admin import connections
+from cache_admin import connections, masking
 from cache_admin.connections import Role
 from cache_admin.keys import names, scan, values
 from cache_admin.keys.element_forms import AnewForm, ElementForm
@@ -195,6 +195,10 @@ def rule_of(request: HttpRequest, key: bytes, kind: str) -> Rule:
 @require_safe
 @key_view
 def key_page(request: HttpRequest, role: Role, client: Redis, key: bytes) -> HttpResponse:
+    if masking.is_session(request.GET.get("find", "").encode("utf-8", "replace")):
+        # Out of the address and the history with it.
+        messages.warning(request, "That is the key of a session: a credential, which is not looked for here.")
+        return redirect(key_url(role, key))
     return show(request, role, client, key)
 
 

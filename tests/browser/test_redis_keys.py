@@ -103,3 +103,73 @@ def test_big_keys_are_measured(page: Page, site: Site) -> None:
     page.get_by_role("link", name="leaderboard", exact=True).click()
     expect(page.get_by_role("cell", name="player2")).to_be_visible()
     fit(page, "redis-key-zset")
+
+
+def test_a_key_expires_while_it_is_open(browser: Browser, site: Site) -> None:
+    page = browser.new_page()  # not the fixture: the console calls the answer 409 an error
+    shell(site, "SET brief first", "EXPIRE brief 600")
+    site.log_in(page)
+    page.goto(site.url + address(b"brief"))
+    expect(page.get_by_text("Unchanged since you opened it")).to_be_visible()
+    field = page.get_by_role("textbox", name="Value", exact=True)
+    field.fill("typed with care")
+    shell(site, "SET brief second KEEPTTL")
+    expect(page.get_by_role("alert").get_by_text("Somebody changed what is shown here")).to_be_visible(
+        timeout=15_000
+    )
+    shell(site, "DEL brief")
+    expect(page.get_by_role("alert").get_by_text("the key has expired, or was deleted")).to_be_visible(
+        timeout=15_000
+    )
+    expect(page.locator("#keynow[hx-get]")).to_have_count(0)  # it asks no more
+    expect(field).to_have_value("typed with care")
+    fit(page, "redis-key-gone-open")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("textbox", name="Value", exact=True)).to_have_value("typed with care")
+    expect(page.get_by_label("Expires in (seconds)")).to_have_value(re.compile(r"5\d\d|600"))
+    fit(page, "redis-key-anew")
+    page.get_by_label("Expires in (seconds)").fill("300")
+    page.get_by_role("button", name="Make the key anew").click()
+    expect(page.get_by_text("The key was made anew and expires in 300 s")).to_be_visible()
+    expect(page.locator("pre.value")).to_have_text("typed with care")
+    page.close()
+
+
+def test_a_hidden_page_does_not_ask(page: Page, site: Site) -> None:
+    shell(site, "SET watched 1")
+    site.log_in(page)
+    page.goto(site.url + address(b"watched"))
+    page.evaluate("Object.defineProperty(document, 'hidden', {value: true, configurable: true})")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/now/" in request.url else None)
+    page.wait_for_timeout(6_000)
+    assert not asked
+    page.evaluate(
+        "Object.defineProperty(document, 'hidden', {value: false}); "
+        "document.dispatchEvent(new Event('visibilitychange'))"
+    )
+    page.wait_for_timeout(1_000)
+    assert asked
+
+
+def test_a_field_is_changed_added_and_removed(page: Page, site: Site) -> None:
+    shell(site, "HSET person name John age 7", "EXPIRE person 600")
+    site.log_in(page)
+    page.goto(site.url + address(b"person"))
+    page.get_by_role("link", name="Change or remove name").press("Enter")
+    fit(page, "redis-key-field")
+    page.get_by_role("textbox", name="Value", exact=True).fill("Ada")
+    page.get_by_role("button", name="Save").press("Enter")
+    expect(page.get_by_text("The field was changed; the expiry of the key is as before")).to_be_visible()
+    expect(page.get_by_role("cell", name="Ada")).to_be_visible()
+    page.get_by_text("Add a field").press("Enter")
+    page.get_by_role("textbox", name="Field", exact=True).fill("city")
+    page.get_by_role("textbox", name="Value", exact=True).fill("London")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.get_by_role("cell", name="London")).to_be_visible()
+    page.get_by_role("link", name="Change or remove age").click()
+    page.get_by_role("button", name="Remove this field").click()
+    expect(page.get_by_text("The field age was removed")).to_be_visible()
+    with page.expect_download() as file:
+        page.get_by_role("link", name="Download as JSON lines").click()
+    assert '"field": "city", "value": "London"' in file.value.path().read_text()

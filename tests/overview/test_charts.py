@@ -99,3 +99,16 @@ def test_numbers_and_sizes_for_people() -> None:
     assert charts.size(256 * 1024**2) == "256 MB"
     assert charts.size(-1536) == "-1.5 kB"
     assert charts.size(5 * 1024**5) == "5,120 TB"
+
+
+def test_a_number_and_its_unit_agree() -> None:
+    said = [charts.quantity(number, "messages") for number in (0, 1, 2)]
+    assert said == ["0 messages", "1 message", "2 messages"]
+    assert charts.quantity(1, "entries") == "1 entry"
+    assert charts.quantity(1, "keys looked at") == "1 key looked at"
+    for unit in ("ms", "s", "a second", "B/s", "%", ""):
+        assert charts.counted(1, unit) == unit
+
+
+def test_a_line_that_stands_still_has_one_label() -> None:
+    assert charts.draw(Chart("Clients", course([2.0, 2.0]), "clients", "")).highs == ("", "2 clients", "")

@@ -315,6 +315,15 @@ def test_an_element_is_found_by_its_name(cache: Redis, kind: str) -> None:
     assert "There is none of that name" in text(client.get(address(KEY), {"role": "cache", "find": "999-9"}))
 
 
+def test_a_sessions_key_does_not_stay_in_the_address(cache: Redis) -> None:
+    cache.sadd(KEY, "one")
+    asked = client_of("viewer").get(
+        address(KEY), {"role": "cache", "find": "session:abcdefghijkl"}, follow=True
+    )
+    assert asked.redirect_chain
+    assert "abcdefghijkl" not in asked.redirect_chain[-1][0] + asked.content.decode()
+
+
 def test_a_hyperloglog_is_not_edited(cache: Redis) -> None:
     cache.pfadd(KEY, "a")
     page = client_of("operator").get(address(KEY))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from arcweb.events.models import Event
 from cache_admin.keys import export, values
 from cache_admin.keys.secrecy import Rule
 from tests.cache_admin.keys.test_pages import address
@@ -61,6 +62,13 @@ def test_a_large_one_is_whole_and_read_in_bounded_steps(cache: Redis, kind: str)
     assert len(steps) >= 6
     assert max(len(step) for step in steps) < 600_000
     assert len({line for step in steps for line in step.splitlines()}) == 6_000
+
+
+def test_a_file_is_on_record(cache: Redis) -> None:
+    cache.sadd("set", "only")
+    lines(b"set")
+    [event] = Event.objects.filter(kind="redis.key_download")
+    assert event.data == {"role": "cache", "type": "set"}
 
 
 def test_a_file_breaks_off_when_its_key_goes(cache: Redis) -> None:
