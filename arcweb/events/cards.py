@@ -10,7 +10,6 @@ from django.urls import reverse
 from django.utils.http import urlencode
 
 import arcweb.events.alerts.cards  # noqa: F401 - registers
-from arcweb.charts import summary
 from arcweb.events import activity
 from arcweb.events.models import Event
 from arcweb.events.querysets import EventQuerySet
@@ -33,13 +32,13 @@ def agent_activity_card(request: HttpRequest, agent: UUID) -> Card:
     """Its events a day, with the way to all of them."""
     found = activity.of_agent(agent)
     points = tuple((day, None if number is None else float(number)) for day, number in found.days)
-    period = f"a day in the last {activity.DAYS} days"
     total = f"{found.total:,}" if found.whole else f"more than {found.total:,}"
+    today = f"{found.today:,}" if found.today is not None else f"more than {activity.MOST_COUNTED:,}"
     return Card(
         "idle",
         "" if found.total else "Nothing yet",
-        "more" if found.today is None else f"{found.today:,}",
-        "events today" if found.today is not None else f"than {activity.MOST_COUNTED:,} events today",
+        today,
+        "events today",
         (
             Row(
                 f"In {activity.DAYS} days",
@@ -47,7 +46,7 @@ def agent_activity_card(request: HttpRequest, agent: UUID) -> Card:
                 url=f"{reverse('admin:events')}?{urlencode({'agent': str(agent)})}",
             ),
         ),
-        Chart("Events", points, "events", summary(points, "events", period)),
+        Chart("Events per day", points, "", f"{total} in {activity.DAYS} days, {today} today (UTC)"),
     )
 
 
@@ -82,6 +81,7 @@ register_panel(
         agent_activity_card,
         order=25,
         refresh=60,
+        wide=True,
     )
 )
 register_panel(

@@ -52,6 +52,6 @@ def test_the_page_of_an_agent_shows_it_and_leads_to_its_events() -> None:
     card = viewer.get(f"/agents/agent/{agent.pk}/panels/agent-activity/").content.decode()
     assert "events today" in card
     assert f"/events/?agent={agent.pk}" in card
-    assert "3 events now, 0 to 3 a day in the last 14 days" in card
+    assert "Events per day: 4 in 14 days, 3 today (UTC)" in card
     assert "agent-activity" in viewer.get(f"/agents/agent/{agent.pk}/change/").content.decode()
     assert client_of().get(f"/agents/agent/{agent.pk}/panels/agent-activity/").status_code == 403
