@@ -11,6 +11,7 @@ from arcweb.database.queries.findings import (
     WORK,
     Hour,
     eviction_sentence,
+    evictions,
     last_hour,
 )
 from arcweb.database.queries.lexer import first_word
@@ -38,9 +39,12 @@ def slowest() -> Reading | None:
 
 
 def forgotten() -> Reading | None:
-    hour = _hour()
-    evictions = None if hour is None else hour.evictions
-    return None if evictions is None else Reading(evictions, eviction_sentence(evictions))
+    """Evictions an hour; reads no statement."""
+    try:
+        rate = evictions()
+    except NoStatistics:
+        return None
+    return None if rate is None else Reading(rate, eviction_sentence(rate))
 
 
 def _hour() -> Hour | None:

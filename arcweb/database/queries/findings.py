@@ -13,7 +13,7 @@ from arcweb.database.findings import Finding
 from arcweb.database.queries import snapshots
 from arcweb.database.queries.lexer import first_word
 from arcweb.database.queries.snapshots import SLOT, Change, Period
-from arcweb.database.queries.statistics import TO_TYPE, NoStatistics, read, total
+from arcweb.database.queries.statistics import TO_TYPE, NoStatistics, info, read, total
 from arcweb.database.standing import standing
 
 #: Milliseconds of a mean from which a statement is slow, and calls in an hour that a mean needs.
@@ -45,20 +45,25 @@ class Hour:
         found = [change for change in self.period.changes if is_slow(change)]
         return sorted(found, key=lambda change: -(change.counted.mean or 0))
 
-    @property
-    def evictions(self) -> float | None:
-        """An hour, as far as the snapshot knows."""
-        snapshot, seconds = self.period.snapshot, self.period.seconds
-        if snapshot is None or self.period.cut or not seconds or seconds < SLOT / 2:
-            return None
-        return max(0, self.period.now.evictions - snapshot.evictions) * 3600 / seconds
-
 
 def last_hour() -> Hour | None:
     """None while there is no snapshot: what was counted since the reset may be months old."""
     now = read()
     snapshot = snapshots.before(now.read_at - timedelta(hours=1))
     return None if snapshot is None else Hour(snapshots.since(snapshot, now))
+
+
+def evictions() -> float | None:
+    """How often an hour statements were forgotten, over the last hour; None where no snapshot can tell.
+
+    Raises NoStatistics.
+    """
+    reset_at, now, read_at = info()
+    before = snapshots.header(read_at - timedelta(hours=1))
+    if before is None or before[1] != reset_at:
+        return None
+    seconds = (read_at - before[0]).total_seconds()
+    return None if seconds < SLOT / 2 else max(0, now - before[2]) * 3600 / seconds
 
 
 def is_slow(change: Change) -> bool:
@@ -103,12 +108,12 @@ def find() -> Sequence[Finding]:
     slow = hour.slow
     if slow:
         found.append(Finding("warn", slow_sentence(slow), url, "Show the statements", why=WHY_SLOW))
-    evictions = hour.evictions
-    if evictions is not None and evictions >= MANY_EVICTIONS:
+    rate = evictions()
+    if rate is not None and rate >= MANY_EVICTIONS:
         found.append(
             Finding(
                 "warn",
-                eviction_sentence(evictions),
+                eviction_sentence(rate),
                 url,
                 "Show what it knows",
                 statement="ALTER SYSTEM SET pg_stat_statements.max = 20000;  -- then restart the server",
@@ -126,9 +131,9 @@ def slow_sentence(slow: Sequence[Change]) -> str:
     return f"{len(slow)} statements were slow in the last hour, the slowest with {worst}."
 
 
-def eviction_sentence(evictions: float) -> str:
+def eviction_sentence(rate: float) -> str:
     return (
-        f"The server forgot statements {quantity(evictions)} times an hour for want of room: the figures of "
+        f"The server forgot statements {quantity(rate)} times an hour for want of room: the figures of "
         "rare ones are too small."
     )
 

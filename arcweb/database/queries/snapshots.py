@@ -53,6 +53,10 @@ ONE = """
 """
 BEFORE = ONE.format(which="read_at <= %s ORDER BY taken_at DESC")
 OLDEST = ONE.format(which="taken_at >= %s ORDER BY taken_at")
+HEADER = """
+    SELECT read_at, reset_at, evictions FROM database_querysnapshot
+    ORDER BY read_at > %(moment)s, abs(extract(epoch FROM read_at - %(moment)s)) LIMIT 1
+"""
 HISTORY = """
     SELECT read_at, reset_at, known, entries -> %s FROM database_querysnapshot
     WHERE taken_at >= %s ORDER BY taken_at
@@ -130,6 +134,14 @@ def listed(most: int) -> list[tuple[datetime, datetime, datetime | None]]:
 def before(moment: datetime) -> Snapshot | None:
     """The newest that was read at or before that moment; the oldest of all where none is that old."""
     return _one(BEFORE, moment) or _one(OLDEST, moment)
+
+
+def header(moment: datetime) -> tuple[datetime, datetime | None, int] | None:
+    """(read at, reset at, evictions) of the snapshot that `before` gives, without its entries."""
+    with connection.cursor() as cursor:
+        cursor.execute(HEADER, {"moment": moment})
+        row = cursor.fetchone()
+    return None if row is None else (row[0], row[1], row[2])
 
 
 def since(snapshot: Snapshot | None, now: Statistics) -> Period:

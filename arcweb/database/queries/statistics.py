@@ -36,7 +36,7 @@ READ = """
       {only}
     GROUP BY queryid, userid
 """
-INFO = "SELECT stats_reset, dealloc FROM {view}"
+INFO = "SELECT stats_reset, dealloc, clock_timestamp() FROM {view}"
 TEXT = "SELECT query FROM {view} WHERE queryid = %s AND query <> '' LIMIT 1"
 RESET = "SELECT {function}()"
 MAY_RESET = """
@@ -145,19 +145,11 @@ def read(queryid: int | None = None, *, using: str = DEFAULT_DB_ALIAS) -> Statis
         "only": sql.SQL("" if queryid is None else "AND queryid = {}").format(sql.Literal(queryid)),
     }
     with connections[using].cursor() as cursor:
-        info = sql.SQL(INFO).format(view=sql.Identifier(schema, "pg_stat_statements_info"))
-        try:
-            cursor.execute(info)
-        except DatabaseError as error:
-            if getattr(error.__cause__, "sqlstate", None) != NOT_LOADED:
-                raise
-            raise NoStatistics(
-                "pg_stat_statements is installed in this database, but the server was started without it."
-            ) from error
-        reset_at, evictions = cursor.fetchone()
+        reset_at, evictions, _ = _info(cursor, schema)
         cursor.execute(sql.SQL(READ).format(**columns))
         names = [column.name for column in cursor.description]
         lines = [dict(zip(names, line, strict=True)) for line in cursor.fetchall()]
+        # After the reading, so that nothing that was read began after it.
         cursor.execute("SELECT clock_timestamp()")
         (read_at,) = cursor.fetchone()
     entries = {}
@@ -174,6 +166,16 @@ def read(queryid: int | None = None, *, using: str = DEFAULT_DB_ALIAS) -> Statis
         evictions,
         read_at,
     )
+
+
+def info(*, using: str = DEFAULT_DB_ALIAS) -> tuple[datetime | None, int, datetime]:
+    """(when they were reset, how often statements were forgotten for want of room, now), without reading any.
+
+    Raises NoStatistics, django.db.Error.
+    """
+    schema, _ = _place(using)
+    with connections[using].cursor() as cursor:
+        return _info(cursor, schema)
 
 
 def whole_text(queryid: int, *, using: str = DEFAULT_DB_ALIAS) -> str:
@@ -222,6 +224,19 @@ def _place(using: str) -> tuple[str, tuple[int, ...]]:
         )
     schema, version = row
     return schema, tuple(int(part) for part in version.split(".") if part.isdigit())
+
+
+def _info(cursor: Any, schema: str) -> tuple[datetime | None, int, datetime]:
+    try:
+        cursor.execute(sql.SQL(INFO).format(view=sql.Identifier(schema, "pg_stat_statements_info")))
+    except DatabaseError as error:
+        if getattr(error.__cause__, "sqlstate", None) != NOT_LOADED:
+            raise
+        raise NoStatistics(
+            "pg_stat_statements is installed in this database, but the server was started without it."
+        ) from error
+    reset_at, evictions, now = cursor.fetchone()
+    return reset_at, evictions, now
 
 
 def _entry(line: dict[str, Any]) -> Entry:
