@@ -78,7 +78,10 @@ def silence(alarm: Alarm, until: datetime, why: str = "") -> Silence:
             object_id=alarm.name,
             label=alarm.title,
             note=why,
-            data={"until": until.isoformat(), "lasting": span((until - now).total_seconds())},
+            data={
+                "until": until.isoformat(),
+                "lasting": span(60 * round((until - now).total_seconds() / 60)),
+            },
         )
     return made
 

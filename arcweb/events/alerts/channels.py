@@ -28,7 +28,7 @@ def channels() -> list[Channel]:
     """Every channel, in the order of the settings."""
     found = []
     if settings.ARC_ALERT_EMAILS:
-        log = "" if settings.EMAIL_HOST else " (no ARC_EMAIL_HOST: into the worker's log)"
+        log = "" if settings.EMAIL_HOST else " (no ARC_EMAIL_HOST: into the log)"
         found.append(Channel("email", "email", f"E-mail to {', '.join(settings.ARC_ALERT_EMAILS)}{log}"))
     for address in dict.fromkeys(settings.ARC_ALERT_WEBHOOKS):
         digest = hashlib.sha256(address.encode()).hexdigest()[:12]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from django.db.models import Case, Q, When
 from django.db.models.functions import Now
 
 from arcweb.events.alerts.channels import Channel, channels
@@ -40,11 +41,13 @@ class Line:
 
 
 def lines() -> list[Line]:
-    """Every channel: one query."""
+    """Every channel: one query. One that fails is shown by what failed, not by what waits behind it."""
+    failing = Q(state=Delivery.State.WAITING) & ~Q(last_error="")
     last = {
         delivery.channel: delivery
         for delivery in Delivery.objects.filter(created_at__gt=Now() - LATELY)
-        .order_by("channel", "-created_at", "-next_try_at")
+        .alias(well=Case(When(failing, then=0), default=1))
+        .order_by("channel", "well", "-created_at", "-next_try_at")
         .distinct("channel")
     }
     return [Line(channel, last.get(channel.name)) for channel in channels()]

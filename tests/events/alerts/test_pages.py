@@ -100,7 +100,7 @@ def test_the_states_of_a_rule_in_words(gauge: Gauge, operator: Client) -> None:
     assert "All well No alert fires: 1 of 1 rules were looked at and hold." in page
     assert "Well 42 % at or above 90 % for 1 min The test says so." in page
     measure(gauge, 95, 95)
-    assert "Pending for 30 s of 1 min 95 %" in text(operator, LIST)
+    assert re.search(r"Pending for \d+ s of 1 min 95 %", text(operator, LIST))
     assert "It has been at or above 90 % for" in text(operator, PAGE)
     measure(gauge, 95, 97, 95)
     page = text(operator, LIST)
@@ -124,7 +124,9 @@ def test_unknown_is_never_shown_as_well(gauge: Gauge, operator: Client) -> None:
 def test_what_nobody_looks_at_any_more_is_unknown(gauge: Gauge, operator: Client) -> None:
     gauge.shows = 10
     evaluation.evaluate(now=timezone.now() - timedelta(minutes=10))
-    assert "Nobody has looked at it for 10 min: the worker, or Celery beat, that does" in text(operator, LIST)
+    page = text(operator, LIST)
+    assert "Nobody has looked at it for 10 min" in page
+    assert "the worker, or Celery beat, that does stands still." in page
 
 
 def test_a_threshold_is_changed_and_changed_back(gauge: Gauge, operator: Client) -> None:
