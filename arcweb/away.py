@@ -116,16 +116,14 @@ def explain(
         settings.ARC_EMBEDDED and found in ("away", "lost") and restart.under_way(settings.ARC_LAYOUT)
     )
     heading = {
-        "away": "PostgreSQL is being restarted" if restarting else "PostgreSQL is away",
+        "away": "PostgreSQL is away",
         "lost": "The connection to PostgreSQL was lost",
         "full": "PostgreSQL has no connection left",
         "slow": "This took too long",
         "unwritable": "PostgreSQL takes no changes",
     }[found]
     sentence = {
-        "away": "A page of this system asked for it; it takes some seconds."
-        if restarting
-        else f"{postgres.reason[:1].upper()}{postgres.reason[1:]}.",
+        "away": f"{postgres.reason[:1].upper()}{postgres.reason[1:]}.",
         "lost": "It ended in the middle of this page.",
         "full": "As many are open as it allows; some are given back within seconds.",
         "slow": f"The database needed longer than {seconds:g} s and was stopped. Ask for less, or try again: "
@@ -133,6 +131,8 @@ def explain(
         "unwritable": "Its disk is full, or it is a copy that is only read. What is stored can be looked at; "
         "nothing is written until an administrator has mended that.",
     }[found]
+    if restarting:
+        heading, sentence = "PostgreSQL is being restarted", "A page asked for it; it takes some seconds."
     if getattr(request, "htmx", None) or request.headers.get("HX-Request"):
         lasting = f" for {postgres.lasting}" if found == "away" else ""
         response = HttpResponse(f"{heading}{lasting}. {sentence}", content_type="text/plain; charset=utf-8")

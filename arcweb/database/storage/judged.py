@@ -20,6 +20,8 @@ MB = 1 << 20
 #: An index is called unused only after so long without a scan, and from this size on.
 UNUSED_AFTER = timedelta(days=7)
 UNUSED_SIZE = 1 * MB
+#: Bytes from which an index that another makes needless is said, unless it is that one's twin.
+NEEDLESS_SIZE = 1 * MB
 UNUSED_WHY = (
     "No scan in at least 7 days of statistics, 1 MB or more; never a unique index or one of a constraint. "
     "Replicas count their own scans, and PostgreSQL does not say when an index was made."
@@ -156,7 +158,8 @@ def of_indexes(
             if not one.is_built and not one.is_attached:
                 findings.append(_invalid(one))
         elif one.oid in needless:
-            findings.append(_needless(one, needless[one.oid]))
+            if is_worth_saying(one, needless[one.oid]):
+                findings.append(_needless(one, needless[one.oid]))
         elif old_enough and is_unused(one):
             findings.append(
                 Finding(
@@ -192,6 +195,12 @@ def of_foreign_keys(found: Iterable[Unindexed]) -> list[Finding]:
         for key in found
         if key.table_rows >= UNINDEXED_ROWS
     ]
+
+
+def is_worth_saying(one: Index, other: Index) -> bool:
+    """A twin always; what a larger index, or one that guards a rule, does too from NEEDLESS_SIZE on: Django
+    makes several such by itself, which cost nothing while they are small."""
+    return (one.key == other.key and not other.guards) or one.size >= NEEDLESS_SIZE
 
 
 def is_unused(one: Index) -> bool:

@@ -142,7 +142,11 @@ def database_indexes(request: HttpRequest) -> HttpResponse:
             "Indexes",
             trouble=found.trouble,
             troubles=[each.trouble for each in (keys, since, running) if each.trouble],
-            indexes=sorted(_judge(known), key=lambda pair: INDEX_SORTS[sort](pair[0])),
+            indexes=sorted(
+                (pair for pair in _judge(known) if not pair[0].is_attached),
+                key=lambda pair: INDEX_SORTS[sort](pair[0]),
+            ),
+            attached=sum(one.is_attached for one in known),
             vectors=[one for one in known if one.is_vector],
             missing=keys.value or [],
             least_rows=judged.UNINDEXED_ROWS,

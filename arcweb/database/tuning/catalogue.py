@@ -199,19 +199,19 @@ _ALL = (
         "Parallel work",
         "max_parallel_workers",
         "Workers for parallel statements, together.",
-        parallel("max_parallel_workers", 1, 64),
+        parallel("max_parallel_workers", 1, 64, 8),
     ),
     (
         "Parallel work",
         "max_parallel_workers_per_gather",
         "Workers for one part of a statement.",
-        parallel("max_parallel_workers_per_gather", 0.5, 4),
+        parallel("max_parallel_workers_per_gather", 0.5, 4, 2),
     ),
     (
         "Parallel work",
         "max_parallel_maintenance_workers",
         "Workers for one CREATE INDEX (HNSW too).",
-        parallel("max_parallel_maintenance_workers", 0.5, 4),
+        parallel("max_parallel_maintenance_workers", 0.5, 4, 2),
     ),
     (
         "Autovacuum",

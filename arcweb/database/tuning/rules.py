@@ -188,19 +188,19 @@ def maintenance_work_mem(machine: Machine, load: Load, now: Values) -> Advice:
 
 
 def autovacuum_work_mem(machine: Machine, load: Load, now: Values) -> Advice:
-    """As maintenance_work_mem, unless all workers together would take an eighth of the memory."""
+    """As maintenance_work_mem, unless all workers together would take half of the memory."""
     if machine.ram is None:
         return Advice(None, NO_RAM)
     workers = max(1.0, now.get("autovacuum_max_workers", 3))
     maintenance = now.get("maintenance_work_mem", seeded("maintenance_work_mem", machine.ram))
     have = now.get("autovacuum_work_mem", -1)
-    limit = machine.ram / 8
+    limit = machine.ram / 2
     takes = workers * (maintenance if have < 0 else have)
     source = f"{MANUAL} 19.4: up to autovacuum_max_workers times this memory may be taken."
     if workers * maintenance <= limit:
         return Advice(
             -1,
-            "As maintenance_work_mem: all workers together take less than 1/8 of memory.",
+            "As maintenance_work_mem: all workers together take less than half of memory.",
             source,
             takes <= limit,
         )
@@ -208,7 +208,7 @@ def autovacuum_work_mem(machine: Machine, load: Load, now: Values) -> Advice:
     return Advice(
         value,
         f"{workers:g} workers with maintenance_work_mem would take {words_of(workers * maintenance)}; this "
-        "is 1/8 of "
+        "is half of "
         "memory between them.",
         source,
         takes <= limit * 1.1,
@@ -257,7 +257,7 @@ def max_wal_size(machine: Machine, load: Load, now: Values) -> Advice:
     )
 
 
-def parallel(name: str, share: float, most: int) -> Rule:
+def parallel(name: str, share: float, most: int, default: int) -> Rule:
     def rule(machine: Machine, load: Load, now: Values) -> Advice:
         if machine.cores is None:
             return Advice(None, NO_CORES)
@@ -269,7 +269,7 @@ def parallel(name: str, share: float, most: int) -> Rule:
             "wait for "
             "each other.",
             "PgTune's rule: the cores, and half of them, at most 4, for one statement.",
-            have <= max(value, 2) if have >= 1 else value <= 1,
+            have <= max(value, default) if have >= 1 else value <= 1,
         )
 
     return rule
