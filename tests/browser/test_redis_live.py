@@ -25,6 +25,7 @@ def watching(server: Redis) -> list[clients.Client]:
 
 def test_a_monitor_lease_shows_masks_and_ends_by_itself(page: Page, site: Site) -> None:
     site.log_in(page)
+    page.locator("details[data-fold='Redis'] > summary").click()
     page.get_by_role("link", name="Live", exact=True).click()
     expect(page.get_by_role("heading", name="Live", level=1)).to_be_visible()
     expect(page.get_by_text("about halves its throughput")).to_be_visible()
