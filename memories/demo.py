@@ -38,10 +38,13 @@ OTHERS: list[tuple[str, str, dict[str, object], list[str]]] = [
 ]
 
 
-def handbook() -> list[Path]:
-    """The project's own documents: README and docs/, sorted."""
+def handbook() -> dict[str, Path]:
+    """The project's own documents by name: README and docs/, with what lies in its folders."""
     root = settings.BASE_DIR
-    return [path for path in (root / "README.md", *sorted((root / "docs").glob("*.md"))) if path.is_file()]
+    docs = root / "docs"
+    found = {"-".join(path.relative_to(docs).parts): path for path in sorted(docs.rglob("*.md"))}
+    readme = root / "README.md"
+    return {**({readme.name: readme} if readme.is_file() else {}), **found}
 
 
 def create() -> list[ingest.Stored] | None:
@@ -62,8 +65,8 @@ def create() -> list[ingest.Stored] | None:
             for content in contents:
                 Memory.objects.create(agent=agent, content=content, metadata={"source": "demo"})
         stored = []
-        for path in handbook():
-            upload = uploads.from_bytes(path.name, path.read_bytes(), limit_mb=settings.ARC_MAX_UPLOAD_MB)
+        for name, path in handbook().items():
+            upload = uploads.from_bytes(name, path.read_bytes(), limit_mb=settings.ARC_MAX_UPLOAD_MB)
             stored.append(ingest.store(guide, upload))
         events.record("demo.created", data={"agents": 1 + len(OTHERS), "documents": len(stored)})
     return stored
