@@ -70,6 +70,12 @@ def explain(role: Role, error: exceptions.RedisError) -> str:
         return f"{who} is loading its data from disk and will answer when that is done."
     if isinstance(error, exceptions.NoPermissionError):
         return f"{who} forbids this by its ACL ({error}); allow it for the user in {VARIABLES[role]}."
+    if isinstance(error, exceptions.MovedError):
+        return (
+            f"{who} is one node of a Cluster, and what this page needs is on another, "
+            f"{error.host}:{error.port}: look at it there, by an instance of this site with that node in "
+            f"{VARIABLES[role]}."
+        )
     if isinstance(error, exceptions.TimeoutError):
         return (
             f"{who} did not answer in time: it is frozen, overloaded or behind a firewall that drops packets."

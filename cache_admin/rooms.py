@@ -10,11 +10,12 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
-from redis.exceptions import NoPermissionError, RedisError
+from redis.exceptions import MovedError, NoPermissionError, RedisError
 
 from arcweb import servers
 from cache_admin import connections
 from cache_admin.connections import ROLES, SERVERS, Role
+from cache_admin.server.capabilities import capabilities
 
 View = Callable[..., HttpResponse]
 
@@ -33,12 +34,13 @@ def context(request: HttpRequest, role: Role, title: str) -> dict[str, Any]:
         "role": role,
         "tabs": [{"role": other, "url": f"?role={other}", "current": other == role} for other in ROLES],
         "address": connections.address(role),
+        "node_of_cluster": getattr(request, "redis_node", False),
     }
 
 
 def redis_page(title: str, *, default: Role = "cache") -> Callable[[View], View]:
     """Decorates a view `(request, role, ...)`: a server that is away, or whose ACL forbids what the page
-    cannot do without, is told in words, within its timeout.
+    cannot do without, or that is the wrong node of a Cluster, is told in words, within its timeout.
 
     The prober's knowledge is used first, so that a frozen server costs one timeout once, not on every page.
     """
@@ -51,8 +53,9 @@ def redis_page(title: str, *, default: Role = "cache") -> Callable[[View], View]
             if known.up is False:
                 return _away(request, role, title, known.sentence)
             try:
+                request.redis_node = capabilities(role).mode == "cluster"  # type: ignore[attr-defined]
                 return view(request, role, *args, **kwargs)
-            except NoPermissionError as error:
+            except (NoPermissionError, MovedError) as error:
                 return _away(request, role, title, connections.explain(role, error), answers=True)
             except RedisError as error:
                 servers.suspect(SERVERS[role])

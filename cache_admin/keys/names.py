@@ -7,13 +7,11 @@ no address, and no pattern finds them by more than what pages show of them.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import re
 from typing import NamedTuple
 
-from cache_admin import masking
+from cache_admin import codes, masking
 
 #: Bytes of a name that goes into an address whole; the web server takes lines of about 4,000 characters.
 LONGEST_IN_ADDRESS = 2000
@@ -45,8 +43,8 @@ def code_of(key: bytes) -> str:
     if masking.is_session(key):
         raise ValueError("The key of a session is a credential and has no address.")
     if len(key) > LONGEST_IN_ADDRESS:
-        return f"~{_base64(key[:BEGINNING])}.{hashlib.sha256(key).hexdigest()}"
-    return _base64(key) or "~"
+        return f"~{codes.encode(key[:BEGINNING])}.{hashlib.sha256(key).hexdigest()}"
+    return codes.encode(key) or "~"
 
 
 def read_code(code: str) -> bytes | LongName:
@@ -57,25 +55,11 @@ def read_code(code: str) -> bytes | LongName:
         beginning, _, digest = code[1:].partition(".")
         if not re.fullmatch(r"[0-9a-f]{64}", digest):
             raise ValueError("The address names no key.")
-        return LongName(_bytes(beginning), digest)
-    key = _bytes(code)
+        return LongName(codes.decode(beginning), digest)
+    key = codes.decode(code)
     if masking.is_session(key):
         raise ValueError("The key of a session is a credential and has no address.")
     return key
-
-
-def _base64(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).decode("ascii").rstrip("=")
-
-
-def _bytes(code: str) -> bytes:
-    try:
-        raw = base64.b64decode(code.encode("ascii") + b"=" * (-len(code) % 4), altchars=b"-_", validate=True)
-    except (UnicodeEncodeError, binascii.Error) as error:
-        raise ValueError("The address names no key.") from error
-    if _base64(raw) != code:  # one key, one address
-        raise ValueError("The address names no key.")
-    return raw
 
 
 def shown(key: bytes, most: int = SHOWN) -> str:

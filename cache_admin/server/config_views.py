@@ -13,6 +13,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from redis import Redis
 
 from cache_admin import connections, rooms
+from cache_admin.asking import Question, confirmed
 from cache_admin.connections import Role
 from cache_admin.rooms import redis_page
 from cache_admin.server import catalogue, configuration
@@ -120,22 +121,27 @@ def redis_config_rewrite(request: HttpRequest, role: Role) -> HttpResponse:
     """CONFIG REWRITE: what is set now outlasts a restart."""
     why_not = capabilities(role).why_not("CONFIG REWRITE")
     back = rooms.link("redis_config", role)
-    if request.method == "POST" and not why_not:
-        with connections.client(role) as client:
-            _rewrite(request, role, client)
-        return HttpResponseRedirect(back)
-    return render(
-        request,
-        "admin/cache_admin/server/rewrite.html",
-        {
-            **rooms.context(request, role, "Keep the settings"),
-            "tabs": [],
-            "why_not": why_not,
-            "embedded": _embedded(role),
-            "back": back,
-        },
-        status=409 if request.method == "POST" else 200,
+    again = (
+        " The next start of this embedded server puts it in again; it wins over the environment until that "
+        "is changed."
     )
+    question = Question(
+        "Keep the settings",
+        f"Writes every present setting of the {role} role to the server's file, what others set meanwhile "
+        f"too.{again if _embedded(role) else ''}",
+        "",
+        "Keep the settings",
+        back,
+        word="CONFIG REWRITE",
+        tone="idle",
+        leave="Leave the file",
+        refused=why_not,
+    )
+    if asks := confirmed(request, role, question):
+        return asks
+    with connections.client(role) as client:
+        _rewrite(request, role, client)
+    return HttpResponseRedirect(back)
 
 
 def _rewrite(request: HttpRequest, role: Role, client: Redis) -> None:

@@ -10,9 +10,11 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
+from arcweb.charts import quantity
 from arcweb.events import record
 from arcweb.jobs import ledger
 from cache_admin import connections, rooms
+from cache_admin.asking import Question, confirmed
 from cache_admin.connections import Role
 from cache_admin.rooms import redis_page
 from cache_admin.server import keyspace, overview, saving
@@ -63,36 +65,35 @@ def redis_save(request: HttpRequest, role: Role) -> HttpResponse:
         info = dict(client.info("persistence"))
         keys = int(client.dbsize())
     why_not = capabilities(role).why_not(way.command) or saving.why_not(way, info)
-    typed = request.POST.get("typed", "").strip()
-    if request.method == "POST" and not why_not:
-        if not way.blocks or typed == role:
-            with transaction.atomic():
-                facts = {"command": way.command, "role": role}
-                record("redis.save_started", object_type="redis.server", object_id=role, data=facts)
-                job = ledger.enqueue(
-                    saving.JOB_KIND,
-                    target=f"Redis ({role} role)",
-                    target_url=rooms.link("redis_overview", role),
-                    params=facts,
-                    title=f"{way.command} on the {role} role",
-                    unique_key=f"{saving.JOB_KIND}:{role}:{way.command}",
-                )
-            messages.success(request, f"{way.command} is on its way; this page follows it to its end.")
-            return HttpResponseRedirect(reverse("admin:jobs_job_change", args=[job.pk]))
-        messages.error(request, f"Type {role} to confirm that the {role} role may stand still.")
-    return render(
-        request,
-        "admin/cache_admin/server/save.html",
-        {
-            **rooms.context(request, role, way.title),
-            "tabs": [],
-            "way": way,
-            "why_not": why_not,
-            "keys": keys,
-            "back": rooms.link("redis_overview", role),
-        },
-        status=409 if request.method == "POST" and why_not else 200,
+    back = rooms.link("redis_overview", role)
+    question = Question(
+        way.title,
+        f"{way.cost} The database of the {role} role holds {quantity(keys, 'keys')}.",
+        role if way.blocks else "",
+        way.command,
+        back,
+        word=way.command,
+        tone="warn" if way.blocks else "idle",
+        note="A job starts it and follows it to its end: the server's OK is only the beginning. Both are "
+        "events.",
+        leave="Not now",
+        refused=why_not,
     )
+    if asks := confirmed(request, role, question):
+        return asks
+    with transaction.atomic():
+        facts = {"command": way.command, "role": role}
+        record("redis.save_started", object_type="redis.server", object_id=role, data=facts)
+        job = ledger.enqueue(
+            saving.JOB_KIND,
+            target=f"Redis ({role} role)",
+            target_url=back,
+            params=facts,
+            title=f"{way.command} on the {role} role",
+            unique_key=f"{saving.JOB_KIND}:{role}:{way.command}",
+        )
+    messages.success(request, f"{way.command} is on its way; this page follows it to its end.")
+    return HttpResponseRedirect(reverse("admin:jobs_job_change", args=[job.pk]))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -110,22 +111,22 @@ def redis_flush(request: HttpRequest, role: Role) -> HttpResponse:
             "would go too. "
             "Give it a server of its own in REDIS_STATE_URL."
         )
-    if request.method == "POST" and not why_not:
-        if request.POST.get("typed", "").strip() == database:
-            gone = keyspace.flush(role)
-            messages.success(request, f"{database} of the cache role is empty: {gone:,} keys are gone.")
-            return HttpResponseRedirect(rooms.link("redis_overview", role))
-        messages.error(request, f"Nothing was deleted: type {database} to confirm.")
-    return render(
-        request,
-        "admin/cache_admin/server/flush.html",
-        {
-            **rooms.context(request, role, "Empty the cache"),
-            "tabs": [],
-            "why_not": why_not,
-            "keys": keys,
-            "database": database,
-            "back": rooms.link("redis_overview", role),
-        },
-        status=409 if request.method == "POST" and why_not else 200,
+    held, back = quantity(keys, "keys"), rooms.link("redis_overview", role)
+    question = Question(
+        "Empty the cache",
+        f"This deletes {held}, all that {database} of the cache role ({connections.address(role)}) holds, "
+        "what other services wrote there too. It cannot be undone. People stay logged in: their sessions "
+        "are read from PostgreSQL again.",
+        database,
+        f"Delete {held}",
+        back,
+        word=held,
+        tone="bad",
+        leave="Keep them",
+        refused=why_not,
     )
+    if asks := confirmed(request, role, question):
+        return asks
+    gone = keyspace.flush(role)
+    messages.success(request, f"{database} of the cache role is empty. Gone: {quantity(gone, 'keys')}.")
+    return HttpResponseRedirect(back)

@@ -1,12 +1,10 @@
-"""Keys and members of any bytes in addresses and hidden fields: URL-safe base64. Pure but for its errors."""
+"""Keys and members of any bytes in addresses and hidden fields: as `cache_admin.codes` writes them."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-
 from django.core.exceptions import BadRequest
 
+from cache_admin import codes
 from cache_admin.masking import is_session, text
 
 #: Bytes of a key that is still linked to: longer ones do not fit into an address.
@@ -14,12 +12,8 @@ LONGEST_LINKED = 1500
 SHOWN = 120  # characters of a name on a page
 
 
-def encode(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
-
-
 def decode(given: str) -> bytes:
-    """The bytes; raises BadRequest for what `encode` did not make, and for a session's key."""
+    """The bytes; raises BadRequest for what codes.encode() did not make, and for a session's key."""
     raw = decode_member(given)
     if is_session(raw):
         raise BadRequest("A session's key is a credential and never in an address: use the page Sessions.")
@@ -29,8 +23,8 @@ def decode(given: str) -> bytes:
 def decode_member(given: str) -> bytes:
     """The same for what is no key."""
     try:
-        raw = base64.b64decode(given + "=" * (-len(given) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
+        raw = codes.decode(given)
+    except ValueError:
         raw = b""
     if not raw:
         raise BadRequest("The address or the form names nothing that is there: go back and choose anew.")

@@ -16,12 +16,14 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from arcweb.events import record
 from arcweb.leaderboards import Member, boards
-from cache_admin import connections
+from arcweb.panels import Row
+from cache_admin import codes, connections
+from cache_admin.asking import Question, confirmed
 from cache_admin.connections import Role
 from cache_admin.masking import text
 from cache_admin.rooms import context, link, redis_page
 from cache_admin.structures import addresses, leaderboards
-from cache_admin.structures.asking import Question, confirmed, gone, lasting, posted
+from cache_admin.structures.common import gone, lasting, posted
 from cache_admin.structures.leaderboards import Entry, Standing
 
 #: Boards on the page, their best, and how many one page may show of a board.
@@ -122,7 +124,7 @@ def leaderboard_page(request: HttpRequest, role: Role) -> HttpResponse:
         "asked": asked,
         "n": n,
         "sizes": [(size, f"{_address(role, key)}&n={size}") for size in SIZES],
-        "key": addresses.encode(key),
+        "key": codes.encode(key),
         "list_url": link("redis_leaderboards", role),
         "change_url": link("redis_leaderboard_change", role),
     }
@@ -134,7 +136,7 @@ def leaderboard_page(request: HttpRequest, role: Role) -> HttpResponse:
 def change(request: HttpRequest, role: Role) -> HttpResponse:
     """`do` is set, increment or remove: of a `member` (or base64 in `raw`) of the board `key` or `name`."""
     name = request.POST.get("name", "").strip()
-    key = _board(addresses.encode(name.encode()) if name else posted(request, "key"))
+    key = _board(codes.encode(name.encode()) if name else posted(request, "key"))
     raw = request.POST.get("raw", "")
     member = addresses.decode_member(raw) if raw else posted(request, "member").strip().encode()
     if not 0 < len(member) <= LONGEST_MEMBER:
@@ -177,15 +179,15 @@ def _remove(request: HttpRequest, role: Role, key: bytes, member: bytes) -> Http
         question = Question(
             "Remove from a leaderboard",
             "The member and its score are gone at once. It comes back only when somebody adds it again.",
-            (
-                ("Leaderboard", addresses.short(key)),
-                ("Member", addresses.short(member)),
-                ("Score", leaderboards.number(score)),
-            ),
             "remove",
             "Remove this member",
-            {"key": addresses.encode(key), "raw": addresses.encode(member), "do": "remove"},
-            "redis_leaderboards",
+            link("redis_leaderboards", role),
+            facts=(
+                Row("Leaderboard", addresses.short(key)),
+                Row("Member", addresses.short(member)),
+                Row("Score", leaderboards.number(score)),
+            ),
+            fields={"key": codes.encode(key), "raw": codes.encode(member), "do": "remove"},
         )
         if asks := confirmed(request, role, question):
             return asks
@@ -212,7 +214,7 @@ def _board(encoded: str) -> bytes:
 def _address(role: Role, key: bytes) -> str:
     if len(key) > addresses.LONGEST_LINKED:
         return link("redis_leaderboards", role)
-    return link("redis_leaderboard", role, urlencode({"key": addresses.encode(key)}))
+    return link("redis_leaderboard", role, urlencode({"key": codes.encode(key)}))
 
 
 def _record(kind: str, key: bytes, member: bytes, facts: Mapping[str, object]) -> None:
@@ -242,7 +244,7 @@ def _finite(score: float) -> float | str:
 
 
 def _marked(line: Line, asked: str) -> Line:
-    return Line(**{**vars(line), "asked": line.member == addresses.encode(asked.encode())})
+    return Line(**{**vars(line), "asked": line.member == codes.encode(asked.encode())})
 
 
 def _lines(request: HttpRequest, standing: Standing, entries: Iterable[Entry]) -> list[Line]:
@@ -264,7 +266,7 @@ def _lines(request: HttpRequest, standing: Standing, entries: Iterable[Entry]) -
                 shown.url if shown else "",
                 leaderboards.number(entry.score),
                 f"{100 * min(1.0, abs(entry.score) / most):.4g}",
-                addresses.encode(entry.member),
+                codes.encode(entry.member),
             )
         )
     return lines

@@ -13,12 +13,14 @@ from django.views.decorators.http import require_POST, require_safe
 from redis import Redis
 
 from arcweb.events import record
-from cache_admin import connections
+from arcweb.panels import Row
+from cache_admin import codes, connections
+from cache_admin.asking import Question, confirmed
 from cache_admin.connections import Role
 from cache_admin.masking import text
 from cache_admin.rooms import context, link, redis_page
 from cache_admin.structures import addresses, limits, scan
-from cache_admin.structures.asking import Question, confirmed, identity_name, lasting, posted, user_names
+from cache_admin.structures.common import identity_name, lasting, posted, user_names
 
 #: Rows of each table.
 MOST = 100
@@ -57,9 +59,7 @@ def limits_page(request: HttpRequest, role: Role) -> HttpResponse:
     shown = {
         **context(request, role, "Rate limits"),
         "limits": limits.limits(),
-        "lines": [
-            Line(one, addresses.encode(one.key), identity_name(one.identity, names)) for one in standings
-        ],
+        "lines": [Line(one, codes.encode(one.key), identity_name(one.identity, names)) for one in standings],
         "refused": refused,
         "counters": counters,
         "endless": endless,
@@ -89,7 +89,7 @@ def _counters(client: Redis, keys: tuple[bytes, ...]) -> list[Counter]:
     for key, value, ttl in zip(keys, answers[::2], answers[1::2], strict=True):
         if isinstance(value, bytes) and isinstance(ttl, int) and ttl != -2:
             left = lasting(None if ttl < 0 else ttl / 1000)
-            found.append(Counter(addresses.encode(key), addresses.short(key), text(value), left))
+            found.append(Counter(codes.encode(key), addresses.short(key), text(value), left))
     return sorted(found, key=lambda counter: bool(counter.ttl))
 
 
@@ -107,11 +107,11 @@ def reset(request: HttpRequest, role: Role) -> HttpResponse:
         "Reset a rate limit",
         "All that it allows is there again at once. What was refused stays refused, and who sends too much "
         "is stopped again when the limit is reached.",
-        (("Limit", text(name)), ("Key", addresses.short(key))),
         "reset",
         "Reset this limit",
-        {"key": addresses.encode(key)},
-        "redis_limits",
+        link("redis_limits", role),
+        facts=(Row("Limit", text(name)), Row("Key", addresses.short(key))),
+        fields={"key": codes.encode(key)},
     )
     if asks := confirmed(request, role, question):
         return asks

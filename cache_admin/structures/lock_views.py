@@ -11,11 +11,13 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from arcweb.events import record
-from cache_admin import connections
+from arcweb.panels import Row
+from cache_admin import codes, connections
+from cache_admin.asking import Question, confirmed
 from cache_admin.connections import Role
 from cache_admin.rooms import context, link, redis_page
 from cache_admin.structures import addresses, locks
-from cache_admin.structures.asking import Question, confirmed, gone, lasting, posted
+from cache_admin.structures.common import gone, lasting, posted
 
 MOST = 200
 
@@ -40,7 +42,7 @@ def locks_page(request: HttpRequest, role: Role) -> HttpResponse:
     shown = {
         **context(request, role, "Locks"),
         "lines": [
-            Line(one, addresses.encode(one.key), _name(one.key), lasting(one.age), lasting(one.ttl))
+            Line(one, codes.encode(one.key), _name(one.key), lasting(one.age), lasting(one.ttl))
             for one in held
         ],
         "endless": sum(one.ttl is None for one in held),
@@ -67,17 +69,17 @@ def release(request: HttpRequest, role: Role) -> HttpResponse:
             "The lock is free at once, and the next may take it. This does not stop its holder, who may "
             "still be at work and does not notice: release it when you know that the holder is dead, or when "
             "what it writes to refuses old fencing numbers.",
-            (
-                ("Lock", _name(key)),
-                ("Holder", held.owner or "unknown"),
-                ("Held for", lasting(held.age) or "unknown"),
-                ("Runs out", "never" if held.ttl is None else f"by itself in {lasting(held.ttl)}"),
-                ("Fencing number", "none" if held.fence is None else str(held.fence)),
-            ),
             "release",
             "Release this lock",
-            {"key": addresses.encode(key), "holder": holder},
-            "redis_locks",
+            link("redis_locks", role),
+            facts=(
+                Row("Lock", _name(key)),
+                Row("Holder", held.owner or "unknown"),
+                Row("Held for", lasting(held.age) or "unknown"),
+                Row("Runs out", "never" if held.ttl is None else f"by itself in {lasting(held.ttl)}"),
+                Row("Fencing number", "none" if held.fence is None else str(held.fence)),
+            ),
+            fields={"key": codes.encode(key), "holder": holder},
         )
         if asks := confirmed(request, role, question):
             return asks

@@ -12,11 +12,13 @@ from django.views.decorators.http import require_POST, require_safe
 
 from arcweb.charts import size
 from arcweb.events import record
+from arcweb.panels import Row
 from cache_admin import connections
+from cache_admin.asking import Question, confirmed
 from cache_admin.connections import Role
 from cache_admin.rooms import context, link, redis_page
 from cache_admin.structures import session_keys
-from cache_admin.structures.asking import Question, confirmed, gone, lasting, posted, user_names
+from cache_admin.structures.common import gone, lasting, posted, user_names
 from cache_admin.structures.session_keys import SessionKey
 
 MOST = 100
@@ -74,15 +76,15 @@ def delete(request: HttpRequest, role: Role) -> HttpResponse:
             "Delete a session",
             "Whoever uses it is logged out of the service that made it, at the next request. It cannot be "
             "brought back; the user logs in again.",
-            (
-                ("Session", session.name),
-                ("Runs out", "never" if session.ttl is None else f"by itself in {lasting(session.ttl)}"),
-                *((name, value) for name, value in session.facts.items()),
-            ),
             digest[:6],
             "Delete this session",
-            {"session": digest},
-            "redis_sessions",
+            link("redis_sessions", role),
+            facts=(
+                Row("Session", session.name),
+                Row("Runs out", "never" if session.ttl is None else f"by itself in {lasting(session.ttl)}"),
+                *(Row(name, value) for name, value in session.facts.items()),
+            ),
+            fields={"session": digest},
         )
         if asks := confirmed(request, role, question):
             return asks

@@ -8,17 +8,16 @@ from django.contrib import messages
 from django.core.exceptions import BadRequest
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from arcweb.events import record
 from arcweb.panels import Row
 from cache_admin import connections
+from cache_admin.asking import Question, confirmed
 from cache_admin.connections import Role
 from cache_admin.rooms import context, link, redis_page
 from cache_admin.server.capabilities import capabilities
 from cache_admin.traffic import clients
-from cache_admin.traffic.asking import Question, ask, confirmed
 
 TITLE = "Clients"
 MOST_SHOWN = 300
@@ -72,10 +71,8 @@ def client_kill(request: HttpRequest, role: Role, client_id: int) -> HttpRespons
         if client is None or client.own:
             raise Http404(f"No client of this server has the id {client_id}; it is gone already.")
         question = _question(client, role, back)
-        if request.method != "POST":
-            return ask(request, role, question)
-        if not confirmed(request, question):
-            return redirect(f"{reverse('admin:redis_client_kill', args=[client_id])}?role={role}")
+        if asks := confirmed(request, role, question):
+            return asks
         data = {"role": role, "id": client.id, "command": client.command, "database": client.database}
         record("redis.client_killed", label=client.name or "unnamed", data=data)
         if clients.kill(server, client_id):
@@ -98,7 +95,7 @@ def _question(client: clients.Client, role: Role, back: str) -> Question:
             Row("Connected for", client.lasting),
             Row("State", ", ".join(client.flags_in_words) or "nothing special"),
         ),
-        word=str(client.id),
+        wanted=str(client.id),
         button="End this connection",
         back=back,
     )

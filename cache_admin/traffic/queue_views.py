@@ -9,18 +9,17 @@ from django.contrib import messages
 from django.core.exceptions import BadRequest
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from arcweb.charts import Drawing, draw, quantity, summary
 from arcweb.events import record
 from arcweb.panels import Chart, Row
 from cache_admin import connections
+from cache_admin.asking import Question, confirmed
 from cache_admin.connections import Role
 from cache_admin.rooms import context, link, redis_page
 from cache_admin.server.capabilities import capabilities
 from cache_admin.traffic import queues, tally
-from cache_admin.traffic.asking import Question, ask, confirmed
 
 TITLE = "Queues"
 #: Seconds that a message may wait before it is news: beat's own expire after ten.
@@ -85,14 +84,12 @@ def queue_purge(request: HttpRequest, role: Role, queue: str) -> HttpResponse:
                 Row("Waiting", f"{waiting:,}"),
                 Row("Held by workers", f"{queues.held(server).total:,}; they stay and go on"),
             ),
-            word=queue,
+            wanted=queue,
             button="Empty this queue",
             back=back,
         )
-        if request.method != "POST":
-            return ask(request, role, question)
-        if not confirmed(request, question):
-            return redirect(f"{reverse('admin:redis_queue_purge', args=[queue])}?role={role}")
+        if asks := confirmed(request, role, question):
+            return asks
         record("redis.queue_purged", label=queue, data={"role": role, "messages": waiting})
         dropped = queues.purge(server, queue)
     tally.count("dropped", queue, dropped)

@@ -14,11 +14,11 @@ from django.views.decorators.http import require_http_methods, require_safe
 from arcweb.events import record
 from arcweb.panels import Row
 from cache_admin import connections
+from cache_admin.asking import Question, confirmed
 from cache_admin.connections import Role
 from cache_admin.rooms import context, link, redis_page
 from cache_admin.server.capabilities import Capabilities, capabilities
 from cache_admin.traffic import slow
-from cache_admin.traffic.asking import Question, ask, confirmed
 
 TITLE = "Slow commands"
 
@@ -81,14 +81,12 @@ def slow_reset(request: HttpRequest, role: Role) -> HttpResponse:
             title=f"Empty the log of {log.title}",
             sentence=f"{entries} entries are forgotten for good. Statistics by command stay.",
             facts=(Row("Entries", str(entries)), Row("Server", connections.address(role), mono=True)),
-            word=log.name,
+            wanted=log.name,
             button="Empty this log",
             back=back,
         )
-        if request.method != "POST":
-            return ask(request, role, question)
-        if not confirmed(request, question):
-            return redirect(f"{reverse('admin:redis_slow_reset')}?role={role}&log={log.name}")
+        if asks := confirmed(request, role, question):
+            return asks
         data = {"role": role, "log": log.title, "entries": entries}
         record("redis.slow_log_emptied", label=log.title, data=data)
         slow.empty(server, log, commandlog=commandlog)
@@ -123,21 +121,18 @@ def slow_threshold(request: HttpRequest, role: Role) -> HttpResponse:
                 Row("Then", str(value), mono=True),
                 Row("Advised", str(advised), mono=True),
             ),
-            word=str(value),
+            wanted=str(value),
             button=f"Set it to {value}",
             back=back,
-            hidden={"from": before},
+            fields={"from": before},
         )
-        if request.method != "POST":
-            return ask(request, role, question)
-        again = f"{reverse('admin:redis_slow_threshold')}?role={role}&name={name}&to={value}"
-        if request.POST.get("from") != str(before):
+        if request.method == "POST" and request.POST.get("from") != str(before):
             messages.error(
                 request, f"Nothing was changed: {name} is {before} by now. Look at the difference again."
             )
-            return redirect(again)
-        if not confirmed(request, question):
-            return redirect(again)
+            return redirect(f"{reverse('admin:redis_slow_threshold')}?role={role}&name={name}&to={value}")
+        if asks := confirmed(request, role, question):
+            return asks
         # As the page Configuration tells of a change.
         data = {"setting": name, "role": role, "old": str(before), "new": str(value)}
         record("redis.configured", object_type="redis.server", object_id=role, data=data)

@@ -18,6 +18,7 @@ from django.urls import reverse
 from redis import Redis
 
 from arcweb.events.models import Event
+from cache_admin import codes
 from cache_admin.keys import names
 from tests.people import client_of
 
@@ -105,7 +106,7 @@ def test_keys_of_sessions_are_masked_and_have_no_link(cache: Redis) -> None:
     assert "abc123" not in page
     assert 'class="mono name"><a' not in page
     for key in (SECRET, b"session:abc123"):
-        code = names._base64(key)
+        code = codes.encode(key)
         assert client.get(f"/redis/keys/{code}/").status_code == 404
         assert client.post(f"/redis/keys/{code}/delete/", {"typed": "delete"}).status_code == 404
     assert cache.exists(SECRET, "session:abc123") == 2

@@ -96,7 +96,7 @@ def test_an_unknown_period_or_command_is_told(admin: Client) -> None:
 def test_a_save_is_followed_to_its_end(admin: Client, role: str, command: str) -> None:
     address = f"/redis/save/?role={role}&command={command}"
     if command == "SAVE":
-        assert "Type cache" in body(admin.post(address, {"typed": "yes"}))
+        assert "Nothing was done" in body(admin.post(address, {"typed": "yes"}))
         assert not Job.objects.exists()
     assert admin.post(address, {"typed": role}).status_code == 302
     job = Job.objects.get()
@@ -140,7 +140,7 @@ def test_the_cache_is_emptied_after_its_name_was_typed_and_nobody_is_logged_out(
         client.set("arcweb:1:page", "x")
         state.set("arcweb:test:kept", "1")
         assert "To confirm, type" in body(admin.get("/redis/flush/?role=cache"))
-        assert "Nothing was deleted" in body(admin.post("/redis/flush/?role=cache", {"typed": "cache"}))
+        assert "Nothing was done" in body(admin.post("/redis/flush/?role=cache", {"typed": "cache"}))
         assert client.exists("arcweb:1:page")
         assert not Event.objects.filter(kind="redis.flushed").exists()
         assert admin.post("/redis/flush/?role=cache", {"typed": f"db{number}"}).status_code == 302

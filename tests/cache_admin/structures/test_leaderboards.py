@@ -13,7 +13,8 @@ from redis import Redis
 from agents.models import Agent
 from arcweb.events.models import Event, EventDetail
 from arcweb.leaderboards import score
-from cache_admin.structures import addresses, leaderboards
+from cache_admin import codes
+from cache_admin.structures import leaderboards
 from memories import boards
 from memories.models import Memory
 from tests.people import client_of
@@ -21,7 +22,7 @@ from tests.people import client_of
 LIST = reverse("admin:redis_leaderboards")
 BOARD = reverse("admin:redis_leaderboard")
 CHANGE = reverse("admin:redis_leaderboard_change")
-KEY = addresses.encode(b"leaderboard")
+KEY = codes.encode(b"leaderboard")
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_the_first_have_medals_in_words_and_bars_by_their_score(seeded: Redis) -
 def test_a_board_shows_its_ends_and_a_member_among_its_neighbours(state: Redis) -> None:
     state.zadd("points", {f"member-{n:03}": n for n in range(1, 101)})
     browser = client_of("viewer")
-    asked = {"role": "state", "key": addresses.encode(b"points"), "member": "member-050"}
+    asked = {"role": "state", "key": codes.encode(b"points"), "member": "member-050"}
     response = browser.get(BOARD, asked)
     assert [line.label for line in response.context["lines"]][:2] == ["member-100", "member-099"]
     assert [(line.place, line.label) for line in response.context["last"]][-2:] == [
@@ -71,7 +72,7 @@ def test_scores_are_set_added_to_and_removed_with_events(seeded: Redis) -> None:
         response = browser.post(CHANGE, {"key": KEY, **form}, follow=True)
         assert response.status_code == 200
         assert seeded.zscore("leaderboard", form["member"]) == result
-    form = {"key": KEY, "do": "remove", "raw": addresses.encode(b"player4")}
+    form = {"key": KEY, "do": "remove", "raw": codes.encode(b"player4")}
     assert b"To confirm, type" in browser.post(CHANGE, form).content
     assert seeded.zscore("leaderboard", "player4") is not None
     said = browser.post(CHANGE, {**form, "typed": "remove"}, follow=True).content.decode()
@@ -112,10 +113,10 @@ def test_a_new_board_begins_with_its_first_member(state: Redis) -> None:
         ({"key": KEY, "do": "set", "member": "", "score": "1"}, 400),
         ({"key": KEY, "do": "dance", "member": "x", "score": "1"}, 400),
         ({"key": "", "do": "set", "member": "x", "score": "1"}, 400),
-        ({"key": addresses.encode(b"nothing"), "do": "set", "member": "x", "score": "1"}, 404),
+        ({"key": codes.encode(b"nothing"), "do": "set", "member": "x", "score": "1"}, 404),
         (
             {
-                "key": addresses.encode(b"arcweb:celery:unacked_index"),
+                "key": codes.encode(b"arcweb:celery:unacked_index"),
                 "do": "set",
                 "member": "x",
                 "score": "1",
@@ -142,7 +143,7 @@ def test_a_viewer_changes_nothing_and_queues_are_not_shown(seeded: Redis) -> Non
     form = {"key": KEY, "do": "set", "member": "player1", "score": "999"}
     assert browser.post(CHANGE, form).status_code == 403
     assert "a-delivery" not in browser.get(LIST).content.decode()
-    address = {"role": "state", "key": addresses.encode(b"arcweb:celery:unacked_index")}
+    address = {"role": "state", "key": codes.encode(b"arcweb:celery:unacked_index")}
     assert browser.get(BOARD, address).status_code == 400
 
 
@@ -158,9 +159,9 @@ def test_members_and_names_of_any_bytes_and_scores_without_end(state: Redis) -> 
     assert r"\x00&lt;script&gt;\xfe" in html
     assert "unlimited" in html
     assert len(html) < 60_000
-    page = browser.get(BOARD, {"role": "state", "key": addresses.encode(name)})
+    page = browser.get(BOARD, {"role": "state", "key": codes.encode(name)})
     assert page.status_code == 200
-    form = {"key": addresses.encode(name), "do": "remove", "raw": addresses.encode(b"low"), "typed": "remove"}
+    form = {"key": codes.encode(name), "do": "remove", "raw": codes.encode(b"low"), "typed": "remove"}
     assert browser.post(CHANGE, form).status_code == 302
     assert state.zscore(name, b"low") is None
     assert Event.objects.get(kind="leaderboard.removed").data["score"] == "-inf"

@@ -17,8 +17,9 @@ from django.urls import reverse
 from redis import Redis
 
 from arcweb.events.models import Event, EventDetail
+from cache_admin import codes
 from cache_admin.keys import names
-from cache_admin.structures import addresses, limit_views, limits
+from cache_admin.structures import limit_views, limits
 from cache_admin.structures.limits import Limit
 from tests.cache_admin.structures.conftest import in_processes
 from tests.people import client_of
@@ -154,7 +155,7 @@ def test_the_page_shows_who_has_how_much_left(state: Redis) -> None:
 @pytest.mark.django_db
 def test_a_reset_asks_first_and_leaves_an_event_without_the_identity(state: Redis) -> None:
     limits.LOGIN.hit("grace@example.org")
-    key = addresses.encode(limits.LOGIN.key("grace@example.org").encode())
+    key = codes.encode(limits.LOGIN.key("grace@example.org").encode())
     assert client_of("viewer").post(RESET, {"key": key, "typed": "reset"}).status_code == 403
     browser = client_of("operator")
     assert b"To confirm, type" in browser.post(RESET, {"key": key}).content
@@ -170,7 +171,7 @@ def test_a_reset_asks_first_and_leaves_an_event_without_the_identity(state: Redi
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("key", ["", "%%%", "c2Vzc2lvbjphYmMxMjM", addresses.encode(b"arcweb:celery:celery")])
+@pytest.mark.parametrize("key", ["", "%%%", "c2Vzc2lvbjphYmMxMjM", codes.encode(b"arcweb:celery:celery")])
 def test_only_limits_are_reset(state: Redis, key: str) -> None:
     state.rpush("arcweb:celery:celery", "a job")
     response = client_of("operator").post(RESET, {"key": key, "typed": "reset"})
@@ -187,7 +188,7 @@ def test_a_counter_without_an_expiry_is_flagged(state: Redis) -> None:
     assert "1 counter of other services has no expiry" in html
     assert "Its EXPIRE was lost or never sent" in html
     assert r"rate:\xff\n&lt;i&gt;" in html
-    browser.post(RESET, {"key": addresses.encode(b"rate:user:123:requests"), "typed": "reset"})
+    browser.post(RESET, {"key": codes.encode(b"rate:user:123:requests"), "typed": "reset"})
     assert not state.exists("rate:user:123:requests")
 
 

@@ -14,8 +14,9 @@ from redis import Redis
 from redis.exceptions import LockError, LockNotOwnedError
 
 from arcweb.events.models import Event, EventDetail
+from cache_admin import codes
 from cache_admin.server.purposes import purpose_of
-from cache_admin.structures import addresses, leaderboards, locks
+from cache_admin.structures import leaderboards, locks
 from tests.cache_admin.structures.conftest import CONTEXT, in_processes
 from tests.people import client_of
 
@@ -150,7 +151,7 @@ def test_the_page_takes_a_lock_from_the_holder_that_was_seen_and_from_no_other(s
     assert str(held.fence) in html
     assert held.local.token.decode() not in html
     [seen] = locks.read(state, [b"arcweb:lock:report"])
-    form = {"key": addresses.encode(seen.key), "holder": seen.digest}
+    form = {"key": codes.encode(seen.key), "holder": seen.digest}
     assert client_of("viewer").post(RELEASE, {**form, "typed": "release"}).status_code == 403
     asks = browser.post(RELEASE, form).content.decode()
     assert "does not stop its holder" in asks
@@ -191,7 +192,7 @@ def test_plain_locks_are_shown_and_those_that_never_run_out_are_flagged(state: R
     assert "value too long" in html
     assert "secret" not in html
     [held] = locks.read(state, [b"lock:resource:123"])
-    form = {"key": addresses.encode(b"lock:resource:123"), "holder": held.digest, "typed": "release"}
+    form = {"key": codes.encode(b"lock:resource:123"), "holder": held.digest, "typed": "release"}
     browser.post(RELEASE, form)
     assert not state.exists("lock:resource:123")
 
@@ -200,6 +201,6 @@ def test_plain_locks_are_shown_and_those_that_never_run_out_are_flagged(state: R
 @pytest.mark.parametrize("key", [b"arcweb:celery:celery", b"user:1", b"session:abc"])
 def test_only_locks_are_released(state: Redis, key: bytes) -> None:
     state.set(key, "x")
-    form = {"key": addresses.encode(key), "holder": "x", "typed": "release"}
+    form = {"key": codes.encode(key), "holder": "x", "typed": "release"}
     assert client_of("operator").post(RELEASE, form).status_code == 400
     assert state.exists(key)

@@ -36,6 +36,7 @@ def test_a_hung_server(hung: str, path: str, known: bool, monkeypatch: pytest.Mo
     if known:  # what it can do is remembered from when it was well
         remembered = {role: capabilities.capabilities(role) for role in connections.ROLES}
         monkeypatch.setattr(capabilities, "capabilities", remembered.get)
+        monkeypatch.setattr("cache_admin.rooms.capabilities", remembered.get)
         for views in ("client_views", "slow_views", "live_views", "queue_views"):
             monkeypatch.setattr(f"cache_admin.traffic.{views}.capabilities", remembered.get)
     monkeypatch.setattr(connections, "url", lambda role: hung)

@@ -1,49 +1,18 @@
-"""What these views share: the page that asks before something is lost, absence in words, people's names."""
+"""What these views share: absence in words, what a form must hold, people's names."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from django.contrib.auth.models import User
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from arcweb.registry import registered_pages
 from arcweb.servers import duration
+from cache_admin.asking import title_of
 from cache_admin.connections import Role
 from cache_admin.rooms import context, link
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is asked before it is done. All of it stands in the form, so that no address holds a name."""
-
-    title: str
-    sentence: str  #: what it does and what it does not
-    facts: tuple[tuple[str, str], ...]  #: what is touched
-    wanted: str  #: what is to be typed
-    button: str
-    fields: Mapping[str, str]  #: sent again with the answer
-    back: str  #: name of the page that it came from
-
-
-def confirmed(request: HttpRequest, role: Role, question: Question) -> HttpResponse | None:
-    """None when the wanted word was typed (POST `typed`); else the page that asks for it."""
-    typed = request.POST.get("typed")
-    if typed is not None and typed.strip() == question.wanted:
-        return None
-    shown = {
-        **context(request, role, question.title),
-        "tabs": [],
-        "question": question,
-        "wrong": typed is not None,
-        "back": link(question.back, role),
-        "back_title": _title(question.back),
-        "action": request.get_full_path(),
-    }
-    return render(request, "admin/cache_admin/structures/confirm.html", shown)
 
 
 def lasting(seconds: float | None) -> str:
@@ -53,10 +22,6 @@ def lasting(seconds: float | None) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else duration(seconds)
 
 
-def _title(name: str) -> str:
-    return next((page.title for page in registered_pages() if page.name == name), "Back")
-
-
 def gone(request: HttpRequest, role: Role, title: str, sentence: str, back: str) -> HttpResponse:
     """404 in words, for what ended while somebody looked at it."""
     shown = {
@@ -64,7 +29,7 @@ def gone(request: HttpRequest, role: Role, title: str, sentence: str, back: str)
         "tabs": [],
         "sentence": sentence,
         "back": link(back, role),
-        "back_title": _title(back),
+        "back_title": title_of(link(back, role)),
     }
     return render(request, "admin/cache_admin/structures/gone.html", shown, status=404)
 

@@ -1,0 +1,56 @@
+"""Servers of Redis beside the stack's: nodes of a Cluster, replicas, Sentinels. In the run's own product."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from arcweb.embedded.binaries import installed
+from arcweb.embedded.processes import wait_until
+from tests.stack import REDIS_SERVER
+
+PATIENCE = 30.0
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def answers(client: Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except RedisError:
+        return False
+
+
+@contextmanager
+def serving(folder: Path, *options: object, port: int = 0, password: str | None = None) -> Iterator[Redis]:
+    """A server on a port of its own, working in `folder`, with these words after the program; killed at last.
+
+    The client decodes what it reads.
+    """
+    folder.mkdir(exist_ok=True)
+    port = port or free_port()
+    words = [REDIS_SERVER or installed().valkey, *options]
+    words += ["--port", port, "--bind", "127.0.0.1", "--dir", folder]
+    process = subprocess.Popen([str(word) for word in words], stdout=subprocess.DEVNULL)
+    client = Redis(port=port, password=password, decode_responses=True)
+    try:
+        assert wait_until(lambda: answers(client), PATIENCE)
+        yield client
+    finally:
+        client.close()
+        process.kill()
+        process.wait()
+
+
+def port_of(client: Redis) -> int:
+    return int(client.get_connection_kwargs()["port"])
