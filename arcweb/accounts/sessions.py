@@ -12,7 +12,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.contrib.sessions.backends.cached_db import SessionStore as CachedDbStore
+from django.contrib.sessions.serializers import JSONSerializer
+from django.core.cache import caches
 from django_redis.cache import RedisCache
 from redis.exceptions import RedisError
 
@@ -118,9 +121,15 @@ KEY = re.compile(r"[a-z0-9]{8,40}")
 
 
 class SessionStore(CachedDbStore):
+    #: In the database too, whatever SESSION_SERIALIZER says.
+    serializer = JSONSerializer
+
     def __init__(self, session_key: str | None = None) -> None:
-        super().__init__(session_key if session_key and KEY.fullmatch(session_key) else None)
-        self._cache: Any = FallThroughCache(self._cache)
+        """What Django's own does, which is not called: it looks up the serializer by its name each time."""
+        self._session_key = session_key if session_key and KEY.fullmatch(session_key) else None
+        self.accessed = False
+        self.modified = False
+        self._cache: Any = FallThroughCache(caches[settings.SESSION_CACHE_ALIAS])
 
     def save(self, must_create: bool = False) -> None:
         if self.session_key is None:
