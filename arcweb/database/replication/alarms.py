@@ -63,11 +63,11 @@ def inactive_slot() -> Reading:
     )
 
 
-def slot_share() -> Reading | None:
-    """The largest share in % that a slot has of max_slot_wal_keep_size; None where that is unlimited."""
+def slot_share() -> Reading:
+    """The largest share in % that a slot has of max_slot_wal_keep_size; 0 where there is no such limit."""
     shares = [(slot.share, slot) for slot in standbys.slots() if slot.share is not None and not slot.lost]
     if not shares:
-        return None
+        return Reading(0, "No replication slot has a limit to reach.")
     share, worst = max(shares, key=lambda one: one[0])
     return Reading(
         share * 100,
@@ -76,10 +76,10 @@ def slot_share() -> Reading | None:
     )
 
 
-def replica_away() -> Reading | None:
-    """1 while POSTGRES_REPLICA_HOST does not answer, else 0; None without one."""
+def replica_away() -> Reading:
+    """1 while POSTGRES_REPLICA_HOST does not answer, else 0."""
     if not reading.configured():
-        return None
+        return Reading(0, "No replica is read from: POSTGRES_REPLICA_HOST is not set.")
     where = conninfo(connections.settings[reading.REPLICA])
     try:
         (recovering,) = ask(where, "SELECT pg_is_in_recovery()", time.monotonic() + ANSWER_SECONDS)
