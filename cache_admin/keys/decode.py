@@ -6,6 +6,7 @@ import json
 import pickletools
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from cache_admin.masking import text as escaped_text
 
@@ -66,9 +67,15 @@ def _text(raw: bytes, *, whole: bool) -> str | None:
 
 def _json(words: str) -> str | None:
     try:
-        return json.dumps(json.loads(words), indent=2, ensure_ascii=False)
+        return as_json(json.loads(words), indent=2)
     except (ValueError, RecursionError):
         return None
+
+
+def as_json(said: Any, indent: int | None = None) -> str:
+    """JSON for people. Half of a pair of surrogates, which no page can hold, stays the escape it was."""
+    words = json.dumps(said, indent=indent, ensure_ascii=False)
+    return words.encode("utf-8", "backslashreplace").decode()
 
 
 def _pickle(raw: bytes) -> Decoded | None:

@@ -29,7 +29,8 @@ from cache_admin.rooms import link
 def change_element(request: HttpRequest, role: Role, client: Redis, key: bytes) -> HttpResponse:
     """POST `do`: add, set or remove; `kind`: the type that the page showed; `code`: which element."""
     kind, do = request.POST.get("kind", ""), request.POST.get("do", "")
-    if kind not in elements.KINDS or do not in ("add", "set", "remove"):
+    known = kind in elements.KINDS and do in ("add", "set", "remove")
+    if not known or (do == "set" and (kind, do) not in elements.STEPS):  # members and entries never change
         raise BadRequest("The form names no change: go back, reload the page and try again.")
     name = b""
     if do != "add":

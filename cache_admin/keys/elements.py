@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 import secrets
 from dataclasses import dataclass
 from typing import Any
@@ -144,6 +145,12 @@ def code_of(raw: bytes) -> str:
     return f"_{base64.urlsafe_b64encode(raw).decode('ascii').rstrip('=')}"
 
 
+def is_stream_id(text: str) -> bool:
+    """Whether it is an id in full, of two numbers that fit into 64 bits; a server refuses any other."""
+    numbers = re.fullmatch(r"([0-9]{1,20})-([0-9]{1,20})", text)
+    return numbers is not None and max(map(int, numbers.groups())) < 2**64
+
+
 def read_code(kind: str, code: str) -> bytes:
     """The field or member; of a list the index, of a stream the id. Raises ValueError for anything else."""
     wrong = ValueError("The address names no element.")
@@ -152,10 +159,7 @@ def read_code(kind: str, code: str) -> bytes:
             raise wrong
         return code.encode()
     if kind == "stream":
-        parts = code.split("-")
-        if len(parts) != 2 or not all(
-            part.isascii() and part.isdigit() and len(part) <= 20 for part in parts
-        ):
+        if not is_stream_id(code):
             raise wrong
         return code.encode()
     if not code.startswith("_"):

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from cache_admin.keys.decode import Decoded, brief, decode
+from cache_admin.keys.decode import Decoded, as_json, brief, decode
 from cache_admin.masking import is_session, masked
 from cache_admin.server.purposes import purpose_of
 from cache_admin.traffic import queues
@@ -21,6 +21,7 @@ from cache_admin.traffic.words import INSIDE
 #: Who sees values as they are.
 PERMISSION = "cache_admin.change_keys"
 HIDDEN = "…"
+BLANK = "\ufeff \t\r\n"
 #: What the name of a key or field says that holds a secret. "tokens" are counted, "a token" is kept.
 SECRET = re.compile(
     r"(?<![a-z])(?:pass(?:word|wd|phrase|code)?s?|pwd|secrets?|token|api[-_ ]?keys?|private[-_ ]?keys?|"
@@ -31,8 +32,14 @@ SECRET = re.compile(
 AMONG_BYTES = re.compile(rb"passw(?:or)?d|secret|credential|authorization|session", re.IGNORECASE)
 #: A name and its value in JSON that is cut off or otherwise cannot be read whole.
 PAIR = re.compile(r'"((?:[^"\\]|\\.){1,200})"(\s*:\s*)("(?:[^"\\]|\\.)*(?:"|\Z)|[^\s,}\]]+)', re.DOTALL)
-#: name=value, as in query strings, cookies and configuration.
-SETTING = re.compile(r"\b([A-Za-z][\w.-]{0,60})=([^\s&;,]+)")
+#: name=value and name: value, as in query strings, cookies, headers and configuration.
+SETTING = re.compile(
+    r"\b([A-Za-z][\w.-]{0,60}+)('?[ \t]{0,9}[=:][ \t]{0,9})"
+    r"(?:\"[^\"\n]{1,300}\"?|'[^'\n]{1,300}'?|(?:(?:bearer|basic|digest|token)[ \t]+)?[^\s&;,]+)",
+    re.IGNORECASE,
+)
+#: A name that stands as a value beside its own: ["password", "…"], {"name": "password", "value": "…"}.
+NAME = re.compile(r"[\w.-]{1,60}")
 #: The password in an address.
 ADDRESS = re.compile(r"(://[^\s/:@]{0,200}:)[^\s/@]{1,300}@")
 
@@ -99,7 +106,7 @@ class Rule:
             return made
         text = _without_secrets(raw if made.shape == "json" else made.text.encode()).decode()
         if made.shape == "json":
-            text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+            text = as_json(json.loads(text), indent=2)
         if text == made.text:
             return made
         return Decoded(made.shape, f"{made.note} What its names call secret is masked.", text)
@@ -161,25 +168,37 @@ def _without_secrets(raw: bytes) -> bytes:
         words = raw.decode("utf-8")
     except UnicodeDecodeError:
         return raw
-    if words.lstrip()[:1] in ("{", "["):
+    if words.lstrip(BLANK)[:1] in ("{", "[", '"'):
         try:
             said = json.loads(words)
             kept = _walk(said)
         except (ValueError, RecursionError):
             words = PAIR.sub(_pair, words)
         else:
-            return raw if kept == said else json.dumps(kept, ensure_ascii=False).encode()
+            return raw if kept == said else as_json(kept).encode()
     return _line(words).encode()
 
 
 def _walk(said: Any) -> Any:
     if isinstance(said, dict):
+        beside = any(_names_secret(said.get(name)) for name in ("name", "key", "field"))
         return {
-            name: HIDDEN if says_secret(str(name).encode()) else _walk(inner) for name, inner in said.items()
+            name: HIDDEN if says_secret(name.encode()) or (beside and name == "value") else _walk(inner)
+            for name, inner in said.items()
         }
     if isinstance(said, list):
+        if len(said) == 2 and _names_secret(said[0]):
+            return [said[0], HIDDEN]
         return [_walk(inner) for inner in said]
-    return _line(said) if isinstance(said, str) else said
+    if not isinstance(said, str):
+        return said
+    if said.lstrip(BLANK)[:1] in ("{", "["):  # JSON in JSON
+        return _without_secrets(said.encode("utf-8", "backslashreplace")).decode()
+    return _line(said)
+
+
+def _names_secret(said: Any) -> bool:
+    return isinstance(said, str) and NAME.fullmatch(said) is not None and says_secret(said.encode())
 
 
 def _pair(found: re.Match[str]) -> str:
@@ -189,5 +208,5 @@ def _pair(found: re.Match[str]) -> str:
 def _line(words: str) -> str:
     words = ADDRESS.sub(rf"\1{HIDDEN}@", INSIDE.sub(rf"\1{HIDDEN}", words))
     return SETTING.sub(
-        lambda found: f"{found[1]}={HIDDEN}" if says_secret(found[1].encode()) else found[0], words
+        lambda found: f"{found[1]}{found[2]}{HIDDEN}" if says_secret(found[1].encode()) else found[0], words
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.crypto import salted_hmac
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
@@ -24,6 +24,7 @@ PREVIEW, PIECE = 64 * 1024, 256 * 1024
 ELEMENTS, PAGE_BYTES = 100, 1024 * 1024
 #: Cursors are unsigned numbers of 64 bits, places in a list signed ones.
 LAST_CURSOR, LAST_PLACE = 2**64 - 1, 2**62
+LAST_ID = f"{2**64 - 1}-{2**64 - 1}"
 #: For each type how its length is asked, and what it counts.
 LENGTHS = {
     "string": ("STRLEN", "bytes"),
@@ -101,11 +102,15 @@ Value = String | Elements
 
 
 def _mark(length: int, *parts: bytes) -> str:
-    """A digest of what is shown, whatever its order: a server may move what it scans."""
+    """A digest of what is shown, whatever its order: a server may move what it scans.
+
+    With this site's secret in it: it stands in addresses, also of those for whom the value is masked, and
+    must not let them try out what the value may be.
+    """
     digest = hashlib.sha256(str(length).encode())
     for part in sorted(hashlib.sha256(part).digest() for part in parts):
         digest.update(part)
-    return digest.hexdigest()
+    return salted_hmac("cache_admin.keys.mark", digest.digest(), algorithm="sha256").hexdigest()
 
 
 def digest_of(raw: bytes) -> str:
@@ -242,8 +247,7 @@ SCANNED = "In the server's own order; one that changes while you page may be sho
 
 
 def _stream(client: Redis, key: bytes, known: Facts, rule: Rule, place: str) -> Elements:
-    numbers = place.split("-")
-    if place and not (len(numbers) == 2 and all(one.isdigit() and len(one) <= 20 for one in numbers)):
+    if place and (not elements.is_stream_id(place) or place == LAST_ID):  # nothing can stand behind the last
         raise ValueError("The address holds a place that is none.")
     most = _page(known)
     found: Any = client.xrange(key, min=f"({place}" if place else "-", count=most)
@@ -316,9 +320,10 @@ def _meant(known: Facts, text: str) -> list[bytes]:
         if not digits.removeprefix("-").isdecimal() or len(digits) > 18:
             return []
         place = int(digits)
-        return [str(place if place >= 0 else known.length + place).encode()]
+        index = place if place >= 0 else known.length + place
+        return [str(index).encode()] if index >= 0 else []
     if known.kind == "stream":
-        return [text.strip().encode()] if re.fullmatch(r"\s*[0-9]{1,20}-[0-9]{1,20}\s*", text) else []
+        return [text.strip().encode()] if elements.is_stream_id(text.strip()) else []
     meant = [text.encode()]
     with suppress(ValueError):
         meant.append(escapes.read(text, escaped=True))

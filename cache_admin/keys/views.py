@@ -9,6 +9,7 @@ from functools import wraps
 from typing import Any
 
 from django.contrib import messages
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import NoReverseMatch, reverse
@@ -217,6 +218,8 @@ def show(
     place, sought = request.GET.get("place", ""), request.GET.get("find", "")[:LONGEST_SOUGHT]
     try:
         value = values.value(client, key, known, rule, place)
+        if sought and known.kind in ("set", "zset") and rule.reason:
+            raise PermissionDenied(f"{rule.reason} What it holds is not looked for either.")
         if sought and isinstance(value, Elements):
             value = values.look_up(client, key, known, rule, sought) or Elements(value.columns, [], "", "")
         more = of_element(client, key, known, rule, request.GET.get("edit", "")) if rule.sees else {}

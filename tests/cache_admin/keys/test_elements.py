@@ -283,6 +283,9 @@ def test_names_of_sessions_are_not_written_and_not_shown(cache: Redis) -> None:
         {"kind": "hash", "do": "set", "code": "x"},
         {"kind": "list", "do": "remove", "code": "-1"},
         {"kind": "stream", "do": "remove", "code": "1"},
+        {"kind": "stream", "do": "remove", "code": f"{2**64}-1"},
+        {"kind": "stream", "do": "set", "code": "1-1"},
+        {"kind": "set", "do": "set", "code": "_YQ"},
     ],
 )
 def test_a_damaged_form_changes_nothing(cache: Redis, sent: dict[str, str]) -> None:
@@ -313,6 +316,20 @@ def test_an_element_is_found_by_its_name(cache: Redis, kind: str) -> None:
     assert "held 444" in page
     assert "held 443" not in page
     assert "There is none of that name" in text(client.get(address(KEY), {"role": "cache", "find": "999-9"}))
+
+
+def test_places_that_no_server_has(cache: Redis) -> None:
+    cache.xadd("stream", {"a": "b"})
+    cache.rpush("list", "a", "b", "c")
+    client = client_of("operator")
+    for place in ("²-0", f"{2**64}-0", f"0-{2**64}", f"{2**64 - 1}-{2**64 - 1}"):
+        assert client.get(address(b"stream"), {"role": "cache", "place": place}).status_code == 404
+        assert client.get(address(b"stream", "now"), {"last": "0", "place": place}).status_code == 400
+    past = {"role": "cache", "find": f"{2**64}-0"}
+    assert "There is none of that name" in text(client.get(address(b"stream"), past))
+    assert client.get(address(b"stream"), {"role": "cache", "edit": f"{2**64}-0"}).status_code == 404
+    found = client.get(address(b"list"), {"role": "cache", "find": "-4"})
+    assert "There is none of that name" in text(found)  # and not the last
 
 
 def test_a_sessions_key_does_not_stay_in_the_address(cache: Redis) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import pickle
+import re
 from typing import Any
 
 import pytest
@@ -79,6 +81,16 @@ SECRETS: dict[str, tuple[bytes, str | bytes]] = {
     "an address": (b"where", "postgres://ada:hunter22@db/arc"),
     "a query": (b"query", "name=Ada&access_token=hunter22&x=1"),
     "a session": (b"note", "key session:hunter22hunter22 of Ada"),
+    "JSON in JSON": (b"body", json.dumps({"payload": json.dumps({"password": "hunter22"})})),
+    "JSON in a string": (b"body", json.dumps(json.dumps({"password": "hunter22"}))),
+    "JSON behind a mark": (b"body", b"\xef\xbb\xbf" + json.dumps({"password": "hunter22"}).encode()),
+    "pairs": (b"body", json.dumps({"headers": [["authorization", "hunter22"]]})),
+    "a name beside": (b"body", json.dumps([{"name": "password", "value": "hunter22"}])),
+    "half a character": (b"body", b'{"password": "hunter22", "said": "\\ud800"}'),
+    "a header": (b"head", "Host: here\nAuthorization: Bearer hunter22\n"),
+    "YAML": (b"conf", "user: ada\npassword: hunter22\n"),
+    "Python": (b"conf", "{'password': 'hunter22'}"),
+    "a setting with spaces": (b"conf", 'PASSWORD="my hunter22"'),
     "a pickle": (b"pickled", pickle.dumps({"password": "hunter22"})),
 }
 
@@ -148,3 +160,26 @@ def test_the_rule_ends_on_hostile_values() -> None:
         for whole in (True, False):
             rule.decoded(raw, whole=whole)
             rule.decoded(b"{" + raw, whole=whole)
+
+
+def test_a_masked_value_cannot_be_tried_out(cache: Redis) -> None:
+    cache.set("user:7:password", "hunter22")
+    digest = hashlib.sha256(b"8")
+    digest.update(hashlib.sha256(b"hunter22").digest())
+    page = client_of("viewer").get(address(b"user:7:password")).content.decode()
+    mark = re.search(r"mark=([0-9a-f]{64})", page)
+    assert mark
+    assert mark[1] != digest.hexdigest()
+    cache.sadd("user:7:secrets", "hunter22")
+    sought = {"role": "cache", "find": "hunter22"}
+    assert client_of("viewer").get(address(b"user:7:secrets"), sought).status_code == 403
+    assert "hunter22" in text(client_of("operator").get(address(b"user:7:secrets"), sought))
+
+
+@pytest.mark.parametrize("said", [b'{"a": "\\ud800"}', b'"\\ud800"', b'{"\\udfff": 1}'])
+def test_half_a_character_in_json_is_shown_as_its_escape(cache: Redis, said: bytes) -> None:
+    cache.set("half", said)
+    for role in ("viewer", "operator"):
+        page = client_of(role).get(address(b"half"))
+        assert page.status_code == 200
+        assert re.search(r"\\ud(800|fff)", text(page))
