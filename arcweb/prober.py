@@ -8,7 +8,6 @@ have no prober unless they start one.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Protocol
 
 from arcweb import servers
 from arcweb.panels import Server
+from arcweb.per_process import OncePerProcess
 from arcweb.probes import BeatProbe, PostgresProbe, RedisProbe, WorkerProbe
 from arcweb.servers import Finding, ServerState
 
@@ -113,18 +113,11 @@ def _tell(before: ServerState, now: ServerState) -> None:
         logger.info("%s is back after %s.", now.title, before.lasting)
 
 
-_running: tuple[int, Prober] | None = None
-_lock = threading.Lock()
+def _start() -> Prober:
+    prober = Prober()
+    prober.start()
+    return prober
 
 
-def keep_running() -> None:
-    """See to it that this process, and not only the one that it was forked from, has a prober."""
-    global _running
-    pid = os.getpid()
-    if _running is not None and _running[0] == pid:
-        return
-    with _lock:
-        if _running is None or _running[0] != pid:
-            prober = Prober()
-            prober.start()
-            _running = (pid, prober)
+#: See to it that this process, and not only the one that it was forked from, has a prober.
+keep_running = OncePerProcess(_start)

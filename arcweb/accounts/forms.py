@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django import forms
@@ -15,6 +17,21 @@ from arcweb.accounts import throttle
 from arcweb.events.actors import request_origin
 
 
+@contextmanager
+def throttled(name: str, address: str | None) -> Iterator[None]:
+    """Around the look at a password: refuses it unlooked at, or counts its failure (a ValidationError)."""
+    attempt = throttle.begin(name, address)
+    if attempt.seconds:
+        raise ValidationError(throttle.sentence(attempt.seconds), code="throttled")
+    try:
+        yield
+    except ValidationError as error:
+        if seconds := throttle.failed(attempt, name):
+            raise ValidationError(throttle.locked_sentence(seconds), code="throttled") from error
+        raise
+    throttle.succeeded(attempt)
+
+
 class LoginForm(AuthenticationForm):
     """Name and password of any active user, throttled."""
 
@@ -23,18 +40,8 @@ class LoginForm(AuthenticationForm):
         if not name or not password or self.request is None:
             return super().clean()
         origin = request_origin(self.request.META, behind_proxy=settings.ARC_BEHIND_PROXY)
-        attempt = throttle.begin(name, origin.address)
-        if attempt.seconds:
-            raise ValidationError(throttle.sentence(attempt.seconds), code="throttled")
-        try:
-            cleaned = super().clean()
-        except ValidationError as error:
-            if seconds := throttle.failed(attempt, name):
-                said = ValidationError(throttle.locked_sentence(seconds), code="throttled")
-                raise said from error
-            raise
-        throttle.succeeded(attempt)
-        return cleaned
+        with throttled(name, origin.address):
+            return super().clean()
 
 
 class OwnPasswordForm(AdminPasswordChangeForm):
@@ -45,19 +52,8 @@ class OwnPasswordForm(AdminPasswordChangeForm):
         self.address = address
 
     def clean_old_password(self) -> str:
-        name = self.user.get_username()
-        attempt = throttle.begin(name, self.address)
-        if attempt.seconds:
-            raise ValidationError(throttle.sentence(attempt.seconds), code="throttled")
-        try:
-            password = super().clean_old_password()
-        except ValidationError as error:
-            if seconds := throttle.failed(attempt, name):
-                said = ValidationError(throttle.locked_sentence(seconds), code="throttled")
-                raise said from error
-            raise
-        throttle.succeeded(attempt)
-        return str(password)
+        with throttled(self.user.get_username(), self.address):
+            return str(super().clean_old_password())
 
 
 class ProfileForm(forms.ModelForm[User]):

@@ -8,7 +8,6 @@ transaction this is right on a primary without writes, with a delayed, paused or
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections import deque
@@ -20,6 +19,7 @@ from psycopg import OperationalError
 
 from arcweb.charts import size
 from arcweb.libpq import Line, conninfo
+from arcweb.per_process import OncePerProcess
 from arcweb.postgres import replica
 from arcweb.postgres.replica import MOST_BEHIND, REPLICA, State
 from arcweb.servers import duration
@@ -167,17 +167,16 @@ class Looker:
             probe.close()
 
 
-_running: tuple[int, Looker] | None = None
-_lock = threading.Lock()
+def _start() -> Looker:
+    looker = Looker()
+    looker.start()
+    return looker
+
+
+_once = OncePerProcess(_start)
 
 
 def keep_running() -> None:
     """See to it that this process has a looker, if there is a replica. Costs nothing when there is none."""
-    global _running
-    if not replica.configured() or (_running is not None and _running[0] == os.getpid()):
-        return
-    with _lock:
-        if _running is None or _running[0] != os.getpid():
-            looker = Looker()
-            looker.start()
-            _running = (os.getpid(), looker)
+    if replica.configured():
+        _once()

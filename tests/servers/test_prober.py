@@ -168,17 +168,17 @@ def test_a_look_takes_little(own: Stack) -> None:
 
 @pytest.mark.usefixtures("own")
 def test_a_process_that_is_forked_later_has_a_prober_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert prober._running is None, "tests and commands have none"
+    assert prober.keep_running.running is None, "tests and commands have none"
     prober.keep_running()
-    _, first = prober._running or (0, None)
+    _, first = prober.keep_running.running or (0, None)
     assert first is not None
     prober.keep_running()
-    assert prober._running == (os.getpid(), first), "one is enough"
-    monkeypatch.setattr(prober, "_running", (os.getpid() + 1, first))
+    assert prober.keep_running.running == (os.getpid(), first), "one is enough"
+    monkeypatch.setattr(prober.keep_running, "running", (os.getpid() + 1, first))
     prober.keep_running()
-    _, second = prober._running or (0, None)
+    _, second = prober.keep_running.running or (0, None)
     assert second is not None
     assert second is not first
     first.stop()
     second.stop()
-    monkeypatch.setattr(prober, "_running", None)
+    monkeypatch.setattr(prober.keep_running, "running", None)

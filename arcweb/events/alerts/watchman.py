@@ -11,7 +11,6 @@ from outside.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 import uuid
@@ -29,6 +28,7 @@ from arcweb.events.alerts.rules import SLOT, Rule, measure
 from arcweb.events.alerts.servers import alarm_name, look
 from arcweb.events.alerts.undelivered import Undelivered
 from arcweb.panels import Server
+from arcweb.per_process import OncePerProcess
 from arcweb.servers import is_away, state_of, watched
 
 logger = logging.getLogger(__name__)
@@ -182,18 +182,11 @@ def _alert(outage: Outage) -> Alert:
     )
 
 
-_running: tuple[int, Watchman] | None = None
-_lock = threading.Lock()
+def _start() -> Watchman:
+    watchman = Watchman()
+    watchman.start()
+    return watchman
 
 
-def keep_running() -> None:
-    """See to it that this process, and not only the one that it was forked from, has a watchman."""
-    global _running
-    pid = os.getpid()
-    if _running is not None and _running[0] == pid:
-        return
-    with _lock:
-        if _running is None or _running[0] != pid:
-            watchman = Watchman()
-            watchman.start()
-            _running = (pid, watchman)
+#: See to it that this process, and not only the one that it was forked from, has a watchman.
+keep_running = OncePerProcess(_start)
