@@ -11,23 +11,26 @@ What holds what:
   other command. Without that tree nothing is explained. The first word is looked at before only to answer
   at once. The tree leaves a line in the server's log; the setting cannot be separated from that.
 - It calls only functions that are known to do nothing but compute: a read-only transaction does not stop
-  pg_terminate_backend, pg_reload_conf, advisory locks, pg_notify, set_config, dblink, pg_read_file or
-  nextval of a temporary sequence. So every function of the tree, behind operators and in aggregates too, is
-  looked up in the catalog and has to be one of: PostgreSQL's own and not volatile (but for the few that run
-  a query which they are given); its own volatile ones of HARMLESS; an extension's written in C and immutable,
-  or of KNOWN_EXTENSIONS and not volatile. Functions that somebody wrote for this database are refused: what
-  they do is not known here. So are foreign tables (another server runs a part) and domains (their checks
-  call functions that the tree does not show). What only a superuser can make is trusted: input and output
-  functions of types, operator classes, what lies in pg_catalog.
+  pg_terminate_backend, pg_reload_conf, advisory locks, pg_notify, set_config, dblink, pg_read_file or nextval
+  of a temporary sequence. So every function of the tree, behind operators and in aggregates too, is looked up
+  in the catalog and has to be one of: PostgreSQL's own and not volatile (but for the few that run a query
+  which they are given); its own volatile ones of HARMLESS; an extension's written in C and immutable, or of
+  KNOWN_EXTENSIONS and not volatile. Functions that somebody wrote for this database are refused: what they do
+  is not known here. So are foreign tables (another server runs a part) and domains (their checks call
+  functions that the tree does not show), also within arrays, rows and ranges; a literal of these is read by
+  the parser itself, so that the checks of a domain in it have run by then. What only a superuser can make is
+  trusted: input and output functions of types, operator classes, what lies in pg_catalog.
 - Should something slip through, it runs in a READ ONLY transaction that is always rolled back: no table is
   written, and a setting that it changed is undone. The transaction cannot be made writable any more, as it
   has taken its snapshot. The connection is its own and is closed afterwards: session locks and temporary
   things go with it.
 - It ends: statement_timeout and lock_timeout in the transaction, and a connection that is silent beyond it
   is given up. Temporary files and memory are bounded by the server's own settings.
-- Without ANALYZE it is not run at all. With ANALYZE it is, and errors of the run are not repeated: a cast
-  that fails would show the value it failed at. Row counts and times remain: whoever has the permission
-  explain_statement can find out by them what tables hold.
+- Without ANALYZE it is not run at all. With ANALYZE it is. Errors of planning, which computes what is
+  constant and reads settings for it, and of the run are not repeated, but for the few that hold no value: a
+  cast that fails would show the value it failed at, and the name of a table may be such a value as well.
+  Row counts and times remain: whoever has the permission explain_statement can find out by them what
+  tables hold.
 """
 
 from __future__ import annotations
@@ -62,6 +65,8 @@ HARMLESS = {
 #: PostgreSQL's functions that are not volatile, yet run a query or read a table that they are given.
 RUN_WHAT_THEY_GET = re.compile(
     r"_to_xml|_to_xmlschema|_xml_and_xmlschema|^ts_stat|^ts_rewrite|^txid_current$|^pg_current_xact_id$"
+    # These read a value of whatever type they are told.
+    r"|^pg_input_|^(?:domain|array|record|range|multirange)_(?:in|recv)$"
 )
 #: Extensions whose stable functions depend on settings and dictionaries only.
 KNOWN_EXTENSIONS = {"vector", "pg_trgm", "unaccent"}
@@ -74,11 +79,14 @@ LISTEN = """
     SELECT set_config('debug_print_rewritten', %s, true), set_config('debug_pretty_print', 'off', true),
            set_config('client_min_messages', %s, true)
 """
+#: Errors after the parse whose words hold no value: a table that may not be read, what is not supported,
+#: and what is too large for the server.
+REPEATED = {"42501", "0A000", "53200", "53400", "54000", "54001"}
 TREE = "rewritten parse tree"
 FUNCTION = re.compile(r":(?:funcid|opfuncid|aggfnoid|winfnoid|tsmhandler) (\d+)")
 OPERATOR = re.compile(r":(?:opno|eqop|sortop) (\d+)|:opnos \(o ([\d ]+)\)")
 RELATION = re.compile(r":relid (\d+)")
-RESULT = re.compile(r":resulttype (\d+)")
+RESULT = re.compile(r":(?:resulttype|funcresulttype|typid) (\d+)|:(?:coltypes|funccoltypes) \(o ([\d ]+)\)")
 USED = """
     WITH RECURSIVE used (id) AS (
         SELECT unnest(%(functions)s::oid[])
@@ -110,9 +118,17 @@ FOREIGN = """
     SELECT pg_class.oid::regclass::text FROM read JOIN pg_class ON pg_class.oid = id AND relkind = 'f' LIMIT 1
 """
 DOMAINS = """
-    SELECT oid::regtype::text FROM pg_type
-    WHERE oid = ANY (%(types)s::oid[]) AND typtype = 'd'
-      AND typnamespace <> 'information_schema'::regnamespace
+    WITH RECURSIVE made (id) AS (
+        SELECT unnest(%(types)s::oid[])
+        UNION
+        SELECT part FROM made JOIN pg_type ON pg_type.oid = id, LATERAL (
+            SELECT typelem AS part
+            UNION ALL SELECT atttypid FROM pg_attribute WHERE attrelid = typrelid AND attnum > 0
+            UNION ALL SELECT rngsubtype FROM pg_range WHERE id IN (rngtypid, rngmultitypid)
+        ) AS parts
+    )
+    SELECT oid::regtype::text FROM made JOIN pg_type ON pg_type.oid = id
+    WHERE typtype = 'd' AND typnamespace <> 'information_schema'::regnamespace
     LIMIT 1
 """
 
@@ -156,6 +172,7 @@ def on(raw: Any, statement: str, *, analyze: bool = False) -> Explained:
     """`explain` on a connection of `line`; several may follow one another. Each has its own transaction."""
     _look_at(statement, analyze=analyze)
     generic = parameters(statement)
+    parsed = False
     try:
         raw.execute("BEGIN TRANSACTION READ ONLY")
         try:
@@ -165,6 +182,7 @@ def on(raw: Any, statement: str, *, analyze: bool = False) -> Explained:
                 )
             _limit(raw, PLAN_SECONDS)
             _judge(raw, _tree(raw, statement))
+            parsed = True
             if analyze:
                 _limit(raw, RUN_SECONDS)
             answer = _answer(raw, statement, analyze=analyze, generic=generic)
@@ -174,7 +192,7 @@ def on(raw: Any, statement: str, *, analyze: bool = False) -> Explained:
     except psycopg.Error as error:
         if error.sqlstate is None:
             raise OperationalError(str(error)) from error
-        raise Refused(_said(error, statement, analyze=analyze)) from error
+        raise Refused(_said(error, statement, parsed=parsed, analyze=analyze)) from error
     return Explained(answer, analyze, generic)
 
 
@@ -233,7 +251,10 @@ def _judge(raw: Any, tree: str) -> None:
     if ":hasForUpdate true" in tree or "{ROWMARKCLAUSE" in tree:
         raise Refused("The statement locks rows (FOR UPDATE or FOR SHARE): leave that out. Nothing was run.")
     functions = [int(found) for found in FUNCTION.findall(tree)]
-    operators = [int(one) for found in OPERATOR.findall(tree) for one in " ".join(found).split()]
+    operators, types = (
+        [int(one) for found in pattern.findall(tree) for one in " ".join(found).split()]
+        for pattern in (OPERATOR, RESULT)
+    )
     with raw.cursor() as cursor:
         cursor.execute(USED, {"functions": functions, "operators": operators})
         for signature, *facts in cursor.fetchall():
@@ -242,7 +263,7 @@ def _judge(raw: Any, tree: str) -> None:
         cursor.execute(FOREIGN, {"relations": [int(found) for found in RELATION.findall(tree)]})
         for (name,) in cursor.fetchall():
             raise Refused(f"{name} is a table of another server, which would have a part in it.")
-        cursor.execute(DOMAINS, {"types": [int(found) for found in RESULT.findall(tree)]})
+        cursor.execute(DOMAINS, {"types": types})
         for (name,) in cursor.fetchall():
             raise Refused(f"The type {name} is a domain, whose checks may do anything. Nothing was run.")
 
@@ -278,15 +299,16 @@ def _answer(raw: Any, statement: str, *, analyze: bool, generic: bool) -> dict[s
     return dict(row[0][0])
 
 
-def _said(error: psycopg.Error, statement: str, *, analyze: bool) -> str:
+def _said(error: psycopg.Error, statement: str, *, parsed: bool, analyze: bool) -> str:
     diagnosis = error.diag
     if error.sqlstate == "57014":
         return f"It did not end within {RUN_SECONDS if analyze else PLAN_SECONDS:g} s and was stopped."
     if error.sqlstate == "55P03":
         return "Somebody holds a lock on a table that it reads, and it waited for a second. Try again."
-    if analyze and (error.sqlstate or "")[:2] in ("22", "23", "P0", "38", "39", "2F"):
+    if parsed and error.sqlstate not in REPEATED:
+        when = "ran" if analyze else "was planned"
         return (
-            f"It failed while it ran, with SQLSTATE {error.sqlstate}. What PostgreSQL says of it may hold "
+            f"It failed while it {when}, with SQLSTATE {error.sqlstate}. What PostgreSQL says of it may hold "
             "data and is not repeated here."
         )
     place = int(diagnosis.statement_position or 0)

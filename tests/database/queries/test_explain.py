@@ -37,6 +37,7 @@ def things() -> Iterator[None]:
         CREATE AGGREGATE explained.gather(int) (SFUNC = explained.adds, STYPE = int, INITCOND = '0');
         CREATE VIEW explained.hiding AS SELECT nextval('explained.numbers') AS number;
         CREATE DOMAIN explained.odd AS int CHECK (explained.liar(VALUE) > 0);
+        CREATE TYPE explained.pair AS (odd explained.odd, name text);
     """)
     yield
     rows("DROP SCHEMA explained CASCADE")
@@ -68,6 +69,14 @@ REFUSED = {
     "SELECT * FROM explained.hiding": "nextval(regclass)",
     "SELECT '1'::explained.odd": "domain",
     "SELECT 1::explained.odd": "domain",
+    "SELECT name::explained.odd[] FROM explained.things": "domain",
+    "SELECT name::explained.pair FROM explained.things": "domain",
+    "SELECT jsonb_populate_record(NULL::explained.pair, '{\"odd\": 1}')": "domain",
+    "SELECT * FROM jsonb_to_record('{\"odd\": 1}') AS found (odd explained.odd)": "domain",
+    "SELECT * FROM JSON_TABLE(jsonb '1', '$' COLUMNS (odd explained.odd PATH '$'))": "domain",
+    "SELECT JSON_VALUE(jsonb '1', '$' RETURNING explained.odd)": "domain",
+    "SELECT pg_input_is_valid('1', 'explained.odd')": "pg_input_is_valid",
+    "SELECT array_in('{1}'::cstring, 'explained.odd'::regtype, -1)::text": "array_in",
     "SELECT nextval('explained.numbers')": "nextval(regclass)",
     "SELECT setval('explained.numbers', 7)": "setval(regclass,bigint)",
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity": "pg_terminate_backend",
@@ -160,7 +169,21 @@ def test_a_vector_search_with_and_without_values() -> None:
 
 @pytest.mark.usefixtures("things")
 def test_errors_of_a_run_repeat_no_data() -> None:
-    with pytest.raises(Refused) as refusal:
-        explain("SELECT name::int FROM explained.things", analyze=True)
-    assert "22P02" in str(refusal.value)
-    assert "thing" not in str(refusal.value)
+    for statement, code in (
+        ("SELECT name::int FROM explained.things", "22P02"),
+        ("SELECT name::regclass FROM explained.things", "42"),
+        ("SELECT current_setting(name) FROM explained.things", "42"),
+    ):
+        with pytest.raises(Refused) as refusal:
+            explain(statement, analyze=True)
+        assert f"SQLSTATE {code}" in str(refusal.value), statement
+        assert "thing" not in str(refusal.value), statement
+
+
+@pytest.mark.usefixtures("things")
+def test_errors_of_planning_repeat_no_setting() -> None:
+    """The planner computes what is constant, and that needs no ANALYZE."""
+    for kind in ("int", "regclass"):
+        with pytest.raises(Refused, match="while it was planned, with SQLSTATE") as refusal:
+            explain(f"SELECT * FROM explained.things WHERE id = current_setting('DateStyle')::{kind}::int")
+        assert "ISO" not in str(refusal.value)
