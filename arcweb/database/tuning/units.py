@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 BYTES = {"B": 1, "kB": 1024, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40, "8kB": 8192, "16MB": 16 << 20}
@@ -17,6 +18,8 @@ def base(number: str, unit: str) -> float | None:
     try:
         value = float(number)
     except ValueError:
+        return None
+    if not math.isfinite(value):
         return None
     if value in (-1, 0):
         return value
@@ -39,6 +42,8 @@ def amount(text: str, unit: str) -> float | None:
     if given not in factors or given not in allowed:
         return None
     value = float(number)
+    if not math.isfinite(value):
+        return None
     return value if value in (-1, 0) else value * factors[given]
 
 
@@ -62,4 +67,5 @@ def memory(text: str) -> int | None:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt])(?:i?b)?\s*", text.lower())
     if not match:
         return None
-    return int(float(match[1]) * 1024 ** ("kmgt".index(match[2]) + 1))
+    value = float(match[1]) * 1024 ** ("kmgt".index(match[2]) + 1)
+    return int(value) if math.isfinite(value) else None

@@ -36,7 +36,7 @@ def database_tuning(request: HttpRequest) -> HttpResponse:
     ram = units.memory(stated)
     cores = request.GET.get("cores", "").strip()
     wrong = "The memory is a size, such as 16GB." if stated and ram is None else ""
-    if cores and not (cores.isascii() and cores.isdigit() and 0 < int(cores[:5]) <= 10_000):
+    if cores and not (cores.isascii() and cores.isdigit() and len(cores) < 6 and 0 < int(cores) <= 10_000):
         wrong, cores = "The cores are a whole number, such as 4.", ""
     asked_cores = int(cores) if cores else None
 

@@ -84,6 +84,16 @@ def test_the_page_says_what_is_recommended_and_why(admin: Client) -> None:
     assert "measured, the server runs on this machine" in measured
 
 
+def test_numbers_beyond_all_bounds_are_refused_in_words(admin: Client, alone: None) -> None:
+    long = "9" * 400
+    assert "The memory is a size" in body(admin.get(PAGE, {"ram": f"{long}GB"}))
+    assert "The cores are a whole number" in body(admin.get(PAGE, {"cores": f"00001{'9' * 5000}"}))
+    body(admin.get(PAGE, {"ram": f"{'9' * 290}GB", "cores": "10000"}))
+    for name in ("max_worker_processes", "log_temp_files", "random_page_cost"):
+        page = body(admin.post(f"{PAGE}{name}/", {"step": "look", "value": long}), 400)
+        assert f"{name} takes a number" in page
+
+
 def test_an_unknown_machine_is_unknown(admin: Client, monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     monkeypatch.setattr(machine, "is_this_machine", lambda: False)
     page = body(admin.get(PAGE))
