@@ -10,6 +10,7 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from arcweb.database.activity.words import lasting
+from arcweb.database.queries.texts import masked
 
 #: Seconds. A transaction that waits for its client for so long holds its locks, and keeps VACUUM from
 #: removing rows; half of what most poolers allow, and what the embedded server ends by itself.
@@ -58,7 +59,8 @@ class Session:
     """A row of pg_stat_activity. Durations in seconds, None where PostgreSQL does not tell them.
 
     pid and `started` (microseconds) name one session for ever, pid alone does not: numbers are used again.
-    `asked` names the statement that it runs or ran last. `statement` is "" for who may not see it.
+    `asked` names the statement that it runs or ran last. `statement` is "" for who may not see it, and has
+    no passwords.
     """
 
     pid: int
@@ -251,4 +253,5 @@ def _asked(sql: str, params: dict[str, Any], using: str) -> list[Session]:
         cursor.execute(FRESH)
         cursor.execute(sql, params)
         names = [column.name for column in cursor.description]
-        return [Session(**dict(zip(names, row, strict=True))) for row in cursor.fetchall()]
+        found = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    return [Session(**one | {"statement": masked(one["statement"] or "")}) for one in found]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
+import psycopg
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -89,6 +91,17 @@ def test_the_text_of_statements_is_for_those_who_may_see_it(other: Make) -> None
     assert "the end" in client_of("operator").get(page).content.decode()
     assert "a customer" not in said("viewer", q="customer")
     assert "a customer" not in client_of("viewer").get(page).content.decode()
+
+
+def test_a_password_in_a_statement_is_shown_nowhere(other: Make) -> None:
+    one = other("careless", autocommit=True)
+    with suppress(psycopg.Error):
+        one.run("ALTER ROLE nobody_of_that_name PASSWORD 'hunter2'")
+    session = one.session()
+    page = client_of("operator").get(f"{PAGE}{session.pid}/{session.started}/").content.decode()
+    for text in (page, said(q="careless")):
+        assert "nobody_of_that_name PASSWORD" in text
+        assert "hunter2" not in text
 
 
 def test_a_refresh_gives_the_table_and_the_verdict_alone(db: None) -> None:
