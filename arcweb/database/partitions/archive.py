@@ -149,6 +149,13 @@ def write(partition: Partition, *, details: bool, mark: str, progress: Progress)
     return manifest
 
 
+def remove(name: str) -> None:
+    """The file of that name and its manifest go, if they are there. Raises OSError."""
+    file = folder() / Path(name).name
+    file.unlink(missing_ok=True)
+    manifest_of(file).unlink(missing_ok=True)
+
+
 def check(manifest: Manifest) -> None:
     """The file still stands with the length of its manifest. Raises ArchiveError."""
     file = folder() / manifest.file

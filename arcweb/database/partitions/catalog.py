@@ -25,7 +25,7 @@ PARTITIONS = r"""
            child.oid = part.partdefid, link.inhdetachpending, now(),
            CASE WHEN timed THEN (bounds.found)[1]::timestamptz END,
            CASE WHEN timed THEN (bounds.found)[2]::timestamptz END,
-           {rows}, {bytes}
+           {rows}, {bytes}, child.relkind = 'p'
     FROM pg_partitioned_table AS part
     JOIN pg_class AS parent ON parent.oid = part.partrelid AND NOT parent.relispartition
     JOIN pg_namespace AS parent_space ON parent_space.oid = parent.relnamespace
@@ -79,6 +79,7 @@ class Partition:
     until: datetime | None  #: the first instant no longer in it
     rows: int | None
     bytes: int | None
+    nested: bool = False  #: it has partitions of its own, which hold its rows
 
     @property
     def qualified(self) -> str:
@@ -241,6 +242,7 @@ def _read(schema: str | None, table: str | None, *, sizes: bool) -> list[Table]:
             until,
             rows,
             size,
+            nested,
         ) in cursor.fetchall():
             _, _, several = found.setdefault((space, name), (key, now, []))
             if own is not None:
@@ -256,6 +258,7 @@ def _read(schema: str | None, table: str | None, *, sizes: bool) -> list[Table]:
                         until,
                         estimate,
                         size,
+                        bool(nested),
                     )
                 )
     return [Table(*place, key, now, tuple(several)) for place, (key, now, several) in found.items()]

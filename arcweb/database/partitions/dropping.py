@@ -8,6 +8,7 @@ removes.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -149,6 +150,7 @@ def _drop(
             partition, details=details, mark=mark, progress=lambda done, words: tell(done, total, words)
         )
         _remember(partition, manifest)
+        _replace_older(manifest)
     tell(manifest.rows if manifest else 0, None, "waiting for a moment to detach it")
 
     def change() -> int:
@@ -198,6 +200,25 @@ def _remember(partition: Partition, manifest: Manifest) -> None:
             "verified_at": Now(),
         },
     )
+
+
+def _replace_older(manifest: Manifest) -> None:
+    """Archives of jobs that could not drop then go: a job that fails every night must not fill the disk.
+
+    Events never change, so that what has no more rows than the new one holds nothing else.
+    """
+    for one in PartitionArchive.objects.filter(
+        partition=manifest.partition,
+        first=manifest.first,
+        until=manifest.until,
+        details=manifest.details,
+        host=manifest.host,
+        rows__lte=manifest.rows,
+        dropped_at=None,
+    ).exclude(file=manifest.file):
+        with suppress(OSError):
+            archive.remove(one.file)
+            one.delete()
 
 
 def _execute(statement: str, partition: Partition) -> None:

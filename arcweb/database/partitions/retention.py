@@ -93,6 +93,11 @@ def why_not(table: Table, partition: Partition) -> str:
     """Why a partition may not be dropped: a sentence; "" if it may."""
     if partition.default:
         return "The default partition catches what has no other: its rows are moved, it is never dropped."
+    if partition.nested:
+        return (
+            f"{partition.qualified} has partitions of its own, which would go with it and are not archived: "
+            "detach them and drop it by hand."
+        )
     if partition.until is None:
         return "Its bounds are no months, so that nobody knows what is in it."
     if partition.until > months.month_of(table.now):

@@ -23,8 +23,8 @@ MARCH, APRIL = datetime(2019, 3, 1, tzinfo=UTC), datetime(2019, 4, 1, tzinfo=UTC
 
 
 def drop(name: str = OLD, *, archived: bool = True, details: bool = False, **more: Any) -> Dropped:
-    options = {"tell": lambda *_: None, "wait": lambda _: None, **more}
-    return dropping.drop(name, MARCH, APRIL, archived=archived, details=details, mark="job1", **options)
+    options = {"tell": lambda *_: None, "wait": lambda _: None, "mark": "job1", **more}
+    return dropping.drop(name, MARCH, APRIL, archived=archived, details=details, **options)
 
 
 def nothing_happened(archives: Path) -> None:
@@ -230,3 +230,45 @@ def test_while_somebody_reads_it_gives_way_and_says_so(monkeypatch: pytest.Monke
         reader.close()
     assert drop(archived=False).partition
     assert f"events.{OLD}" not in partitions()
+
+
+def test_a_month_with_partitions_of_its_own_is_not_dropped_with_an_empty_archive(
+    db: None, archives: Path
+) -> None:
+    execute(
+        "CREATE TABLE events.events_2019_03 PARTITION OF events.events "
+        "FOR VALUES FROM ('2019-03-01 00:00+00') TO ('2019-04-01 00:00+00') PARTITION BY RANGE (occurred_at)"
+    )
+    execute("CREATE TABLE events.events_2019_03_all PARTITION OF events.events_2019_03 DEFAULT")
+    fill("2019-03", 5)
+    with pytest.raises(DropError, match="partitions of its own"):
+        drop()
+    assert one("SELECT count(*) FROM events.events WHERE occurred_at < '2019-04-01 00:00+00'") == 5
+    assert not archives.exists()
+
+
+def test_archives_of_jobs_that_could_not_drop_do_not_pile_up(
+    old_month: str, archives: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*_: Any) -> None:
+        raise locking.Busy
+
+    with monkeypatch.context() as failing:
+        failing.setattr(locking, "with_lock", busy)
+        for mark in ("night1", "night2", "night3"):
+            with pytest.raises(locking.Busy):
+                drop(mark=mark)
+    assert sorted(file.name for file in archives.iterdir()) == [
+        f"{OLD}-night3.jsonl.gz",
+        f"{OLD}-night3.manifest.json",
+    ]
+    assert PartitionArchive.objects.get().file == f"{OLD}-night3.jsonl.gz"
+    assert drop(mark="night4").archive == f"{OLD}-night4.jsonl.gz"
+    execute("SELECT events.make_partition('2019-03-01')")  # that month again: the archive of what went stays
+    fill("2019-03", 300)
+    assert drop(mark="later").rows == 300
+    assert set(PartitionArchive.objects.values_list("file", flat=True)) == {
+        f"{OLD}-night4.jsonl.gz",
+        f"{OLD}-later.jsonl.gz",
+    }
+    assert (archives / f"{OLD}-night4.jsonl.gz").exists()
