@@ -17,10 +17,10 @@ ASKED = 10
 BEARERS = """
     WITH RECURSIVE names AS (
         (SELECT upper({column}) AS name FROM events.event_details
-         WHERE upper({column}) LIKE %(prefix)s ORDER BY upper({column}) USING ~<~ LIMIT 1)
+         WHERE upper({column}) LIKE upper(%(prefix)s) ORDER BY upper({column}) USING ~<~ LIMIT 1)
         UNION ALL
         SELECT (SELECT upper({column}) FROM events.event_details
-                WHERE upper({column}) LIKE %(prefix)s AND upper({column}) ~>~ names.name
+                WHERE upper({column}) LIKE upper(%(prefix)s) AND upper({column}) ~>~ names.name
                 ORDER BY upper({column}) USING ~<~ LIMIT 1)
         FROM names WHERE names.name IS NOT NULL
     ), few AS (
@@ -55,7 +55,8 @@ class Bearer(NamedTuple):
 
 def bearers(column: Literal["actor_name", "label"], text: str, *, using: str = "default") -> list[Bearer]:
     """Those whose name begins with `text`, in any case; the first MOST_NAMES, in one query."""
-    prefix = text.upper().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+    # In capitals by PostgreSQL, as in the index: Python's are others ("ß" becomes "SS").
+    prefix = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
     with connections[using].cursor() as cursor:
         cursor.execute(STATEMENTS[column], {"prefix": prefix, "most": MOST_NAMES, "asked": ASKED})
         return [Bearer(*row) for row in cursor.fetchall()]

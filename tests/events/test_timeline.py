@@ -111,8 +111,10 @@ def test_several_kinds_and_names_are_merged_in_the_order_of_time_and_turn_like_a
 def test_somebody_without_an_id_is_found_by_name(reader: Client) -> None:
     record("t.one", actor=Actor("user", "", "Mallory"), label="Mallory's door")
     record("t.two", actor=Actor("user", "", "Trent"))
+    record("t.three", actor=Actor("user", "", "Weiß"))
     assert shown(reader, actor="mal") == ["t.one"]
     assert shown(reader, object="mal") == ["t.one"]
+    assert shown(reader, actor="weiß") == ["t.three"]  # which Python writes WEISS, and PostgreSQL does not
 
 
 def test_a_line_is_a_sentence_with_actor_and_link(reader: Client) -> None:
