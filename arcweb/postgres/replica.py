@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, Literal, TypeVar
 
 from django.conf import settings
@@ -26,6 +26,9 @@ from arcweb.postgres.limits import was_stopped
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 REPLICA = "replica"
+#: Seconds after which what a look found is not believed any more. Looks are twice a second and end within
+#: two, but for one that waits for the name of a host.
+BELIEVED = 3.0
 #: Bytes of WAL. Whatever its clock says, a replica that is so far behind has seconds of work before it.
 MOST_BEHIND = 64 * 1024 * 1024
 
@@ -149,6 +152,8 @@ def why_not() -> str:
         return "only pages read from the replica"
     if now.trouble:
         return now.trouble
+    if now.checked_at is None or datetime.now(UTC) - now.checked_at > timedelta(seconds=BELIEVED):
+        return "the last look at the replica has not ended yet"
     if wanted > now.replayed:
         return "your last change has not reached the replica yet"
     if connections[DEFAULT_DB_ALIAS].in_atomic_block:

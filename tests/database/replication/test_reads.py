@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 
+import pytest
 from django.db import connection, connections, transaction
 from django.test import Client
 
@@ -170,6 +172,26 @@ def _wrong_address(wrong: str, words: str) -> None:
     assert not state.fresh
 
 
+def _not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look that waits for the name of a host to be resolved says nothing of the replica meanwhile."""
+    browser = client_of("operator")
+    caught_up()
+    assert served_by(lambda: listed(browser)) == "replica"
+    resolved = threading.Event()
+    look = Probe.__call__
+
+    def slow(probe: Probe) -> replica.State:
+        resolved.wait(30)
+        return look(probe)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Probe, "__call__", slow)
+        time.sleep(replica.BELIEVED + 0.6)
+        assert served_by(lambda: listed(browser)) == "primary"
+        resolved.set()
+    until(lambda: served_by(lambda: listed(browser)) == "replica")
+
+
 # Each test ends with every table emptied: so there are few, of several steps.
 
 
@@ -179,9 +201,12 @@ def test_lists_and_search_come_from_the_replica_while_it_is_fresh(reads: Standby
     _behind(reads, settings)
 
 
-def test_a_replica_that_stops_or_freezes_is_missed_by_nobody(reads: Standby) -> None:
+def test_a_replica_that_stops_or_freezes_is_missed_by_nobody(
+    reads: Standby, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _stopped(reads)
     _frozen(reads)
+    _not_looked_at(monkeypatch)
 
 
 def test_what_writes_or_fails_goes_to_the_primary(reads: Standby) -> None:
