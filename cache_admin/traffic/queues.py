@@ -183,19 +183,19 @@ def read(raw: bytes | None) -> Message:
         body = json.loads(base64.b64decode(message["body"]))
         arguments, named, *_ = body
         shown = [Argument("", describe_value(one)) for one in arguments]
-        shown += [Argument(str(name)[:60], describe_value(one)) for name, one in named.items()]
+        shown += [Argument(_words(name, 60), describe_value(one)) for name, one in named.items()]
         sent = headers.get("arcweb_sent_at")
         return Message(
-            task=str(headers.get("task", "unknown"))[:200],
-            id=str(headers.get("id", ""))[:100],
+            task=_words(headers.get("task", "unknown"), 200),
+            id=_words(headers.get("id", ""), 100),
             age=max(0.0, time.time() - sent) if isinstance(sent, int | float) else None,
             due=_moment(headers.get("eta")),
             expires=_moment(headers.get("expires")),
             retries=int(headers.get("retries") or 0),
-            origin=str(headers.get("origin") or "unknown")[:100],
+            origin=_words(headers.get("origin") or "unknown", 100),
             arguments=tuple(shown),
         )
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return _unreadable("not a message of Celery's in JSON")
 
 
@@ -219,7 +219,12 @@ def _unreadable(trouble: str) -> Message:
 
 def _moment(value: Any) -> datetime | None:
     moment = parse_datetime(value) if isinstance(value, str) else None
-    return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)
+    return moment and (moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC))
+
+
+def _words(value: Any, most: int) -> str:
+    """Half a character, which JSON can hold and a page cannot, stays an escape."""
+    return str(value)[:most].encode("utf-8", "backslashreplace").decode()
 
 
 def _routed(raw: bytes) -> str:

@@ -66,7 +66,8 @@ def read(server: Redis) -> dict[str, float]:
     found: dict[str, float] = {}
     for queue in queues.names():
         for what in ("done", "dropped"):
-            found[f"{what}:{queue}"] = int(counted.get(f"{what}:{queue}".encode(), 0))
+            said = counted.get(f"{what}:{queue}".encode(), b"")
+            found[f"{what}:{queue}"] = int(said) if said.isdigit() else 0  # anybody may write there
         found[f"waiting:{queue}"] = queues.length(server, queue)
         if known:
             found[f"held:{queue}"] = taken.by_queue.get(queue, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from arcweb.events.models import Event
 from arcweb.jobs import ledger
 from arcweb.jobs.models import Job
 from arcweb.jobs.tasks import reconcile, run_job
-from cache_admin.traffic import queues
+from cache_admin.traffic import queues, tally
 from tests.people import client_of
 
 pytestmark = pytest.mark.django_db
@@ -84,6 +85,27 @@ def test_messages_that_are_none(state: Redis) -> None:
     assert said.count("Not a message of Celery") == 4
     assert "Larger than 64 kB: not looked into" in said
     assert "rubbish" not in said
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        '{"task": "\\ud800", "origin": "\\udfff"}',
+        '{"task": "t", "retries": 1e999}',
+        '{"task": "t", "arcweb_sent_at": 1%s}' % ("0" * 400),
+        '{"task": "t", "eta": "0001-01-01T00:00:00+23:00", "expires": "9999-12-31T23:59:59-23:00"}',
+    ],
+)
+def test_a_strange_message_does_not_hide_the_page(state: Redis, headers: str) -> None:
+    named = base64.b64encode(b'[[], {"\\ud800": 1}, {}]').decode()
+    state.rpush("arcweb:celery:celery", f'{{"body": "{named}", "headers": {headers}, "properties": {{}}}}')
+    state.hset(tally.KEY, "done:celery", "many")
+    try:
+        page = client_of("viewer").get(PAGE)
+    finally:
+        state.hdel(tally.KEY, "done:celery")
+    assert page.status_code == 200
+    assert queues.length(state, "celery") == 1
 
 
 def test_an_old_message_is_news_and_an_expired_one_is_told(state: Redis) -> None:
