@@ -266,7 +266,7 @@ ALARMS = (
         "Autovacuum off",
         "PostgreSQL",
         autovacuum,
-        "(1: on, 0: off)",
+        "on or off",
         0.0,
         judging.AUTOVACUUM_WHY,
         fires="at or below",

@@ -14,6 +14,7 @@ from arcweb.events.alerts.rules import LONGEST, SHORTEST, Rule, measure, span
 
 #: What one click silences for.
 SPANS = {"1h": timedelta(hours=1), "8h": timedelta(hours=8), "1d": timedelta(days=1)}
+SPAN_WORDS = {name: span(length.total_seconds()) for name, length in SPANS.items()}
 LARGEST = 1e15
 
 

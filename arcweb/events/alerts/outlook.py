@@ -62,4 +62,6 @@ def verdict_of(line: Line) -> Verdict:
             f"{line.sentence} It has been {alarm.fires} {line.limit} for {line.pending}; after "
             f"{line.held} it fires.",
         )
-    return Verdict(line.state, line.word, line.sentence)
+    # What to do about it stands behind the colon, and nothing is to be done.
+    fact = line.sentence.partition(": ")[0].rstrip(".")
+    return Verdict(line.state, line.word, f"{fact}." if line.state == "good" else line.sentence)

@@ -17,6 +17,14 @@ SLOT = 30
 STALE = 3 * SLOT
 #: Bounds of what an operator may choose for `lasting`, in seconds.
 SHORTEST, LONGEST = 0, 86_400
+#: Of a value of 1.
+SINGULAR = {"memories": "memory", "indexes": "index"} | {
+    f"{one}s": one for one in ("job", "task", "row", "table", "line", "setting", "replica", "month")
+}
+#: Smaller figures say no more than that.
+LEAST = 0.01
+#: The unit of what is 1 or 0.
+ON_OFF = "on or off"
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,8 @@ class Rule:
     def says(self) -> str:
         """ "at or above 90 % for 1 min"."""
         held = f" for {span(self.lasting)}" if self.lasting else ""
+        if self.alarm.unit == ON_OFF and self.threshold in (0, 1):
+            return f"while {measure(self.threshold, ON_OFF)}{held}"
         return f"{self.alarm.fires} {measure(self.threshold, self.alarm.unit)}{held}"
 
     def beyond(self, value: float) -> bool:
@@ -77,8 +87,12 @@ def measure(value: float, unit: str) -> str:
     """ "92.5 %", "1,200 rows", "3 h": a value as a person reads it."""
     if unit == "s" and abs(value) >= 120:
         return span(value)
+    if unit == ON_OFF and value in (0, 1):
+        return "on" if value else "off"
+    if 0 < value < LEAST:
+        return f"below {LEAST} {unit}".rstrip()
     number = f"{value:,.0f}" if float(value).is_integer() or abs(value) >= 1000 else f"{value:,.3g}"
-    return f"{number} {unit}".rstrip()
+    return f"{number} {SINGULAR.get(unit, unit) if value == 1 else unit}".rstrip()
 
 
 def span(seconds: float) -> str:

@@ -19,7 +19,7 @@ from arcweb.events import current_actor, record
 from arcweb.events.alerts import changes, deliveries, history, outlook, post, sending
 from arcweb.events.alerts.board import Line, firing_first, lines, rooms
 from arcweb.events.alerts.channels import find_channel
-from arcweb.events.alerts.forms import SPANS, RuleForm, SilenceForm
+from arcweb.events.alerts.forms import SPAN_WORDS, RuleForm, SilenceForm
 
 CHANGE = "events.change_alert"
 
@@ -48,7 +48,7 @@ def alerts(request: HttpRequest) -> HttpResponse:
             "history": past,
             "channels": post.lines(),
             "signed": bool(settings.ARC_ALERT_WEBHOOK_SECRET),
-            "spans": SPANS,
+            "spans": SPAN_WORDS.items(),
         },
     )
 
@@ -147,7 +147,7 @@ def _page(
         "silence_form": silence_form or SilenceForm(),
         "history": history.page(request.GET, [line.alarm.name]),
         "sent": post.of_alarm(line.alarm.name),
-        "spans": SPANS,
+        "spans": SPAN_WORDS.items(),
     }
     return render(request, "admin/events/alerts/alert.html", context, status=status)
 

@@ -14,6 +14,7 @@ from redis.exceptions import ConnectionError as RedisAway
 from arcweb import alarms
 from arcweb.alarms import Alarm, Reading, Unknown
 from arcweb.events.alerts import evaluation
+from arcweb.events.alerts.rules import ON_OFF, Rule, measure
 from arcweb.events.models import Alert, AlertSetting, AlertStanding, Event
 from tests.events.alerts.conftest import START, Gauge, change
 
@@ -231,3 +232,28 @@ def test_every_alarm_can_be_looked_at() -> None:
         assert "the log says why" not in found.trouble, alarm.name
         assert alarm.why.endswith("."), f"{alarm.name} does not say where its threshold comes from"
         assert not alarm.url_name or reverse(alarm.url_name)
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "words"),
+    [
+        (0, "jobs", "0 jobs"),
+        (1, "jobs", "1 job"),
+        (1, "memories", "1 memory"),
+        (1200, "rows", "1,200 rows"),
+        (1, "s", "1 s"),
+        (3.4e-6, "%", "below 0.01 %"),
+        (9.279, "%", "9.28 %"),
+        (0, "%", "0 %"),
+        (1, ON_OFF, "on"),
+        (0, ON_OFF, "off"),
+    ],
+)
+def test_a_value_as_a_person_reads_it(value: float, unit: str, words: str) -> None:
+    assert measure(value, unit) == words
+
+
+def test_what_is_on_or_off_fires_while_it_is_so() -> None:
+    alarm = alarms.find_alarm("postgres.autovacuum")
+    assert alarm is not None
+    assert Rule(alarm, 0, 60).says == "while off for 1 min"

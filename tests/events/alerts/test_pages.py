@@ -99,6 +99,7 @@ def test_the_states_of_a_rule_in_words(gauge: Gauge, operator: Client) -> None:
     page = text(operator, LIST)
     assert "All well No alert fires: 1 of 1 rules were looked at and hold." in page
     assert "Well 42 % at or above 90 % for 1 min The test says so." in page
+    assert "Well The gauge stands at 42." in text(operator, PAGE)
     measure(gauge, 95, 95)
     assert re.search(r"Pending for \d+ s of 1 min 95 %", text(operator, LIST))
     assert "It has been at or above 90 % for" in text(operator, PAGE)
