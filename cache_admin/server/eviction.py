@@ -175,7 +175,7 @@ def _judge(
         "good",
         "Safe",
         (
-            f"{policy} evicts {first} first ({what}), and nothing is lost by it that a page does not "
+            f"{policy} evicts {first} first. {what.capitalize()}, none holds anything that a page does not "
             "bring back by itself."
         ),
     )
@@ -219,7 +219,7 @@ def _first(policy: str, lines: tuple[Line, ...]) -> str:
         "lfu": "the least often used",
         "lrm": "the longest unchanged",
     }.get(policy.rpartition("-")[2], "any")
-    return f"{how} keys, of which most are of the kind “{most.purpose}”,"
+    return f"{how} keys (most are of the kind “{most.purpose}”)"
 
 
 def _and(words: list[str]) -> str:
