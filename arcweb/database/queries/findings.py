@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.urls import reverse
 
@@ -47,23 +47,32 @@ class Hour:
 
 
 def last_hour() -> Hour | None:
-    """None while there is no snapshot: what was counted since the reset may be months old."""
+    """None while there is no snapshot and the statistics are older: what they count may be months old."""
     now = read()
     snapshot = snapshots.before(now.read_at - timedelta(hours=1))
-    return None if snapshot is None else Hour(snapshots.since(snapshot, now))
+    if snapshot is None and not _young(now.reset_at, now.read_at):
+        return None
+    return Hour(snapshots.since(snapshot, now))
+
+
+def _young(reset_at: datetime | None, now: datetime) -> bool:
+    """Whether all that was counted is of the last hour, as on a new server."""
+    return reset_at is not None and now - reset_at <= timedelta(hours=1)
 
 
 def evictions() -> float | None:
-    """How often an hour statements were forgotten, over the last hour; None where no snapshot can tell.
+    """How often an hour statements were forgotten, over the last hour, 0 where it never
+    happened; None where no snapshot can tell.
 
     Raises NoStatistics.
     """
     reset_at, now, read_at = info()
     before = snapshots.header(read_at - timedelta(hours=1))
-    if before is None or before[1] != reset_at:
-        return None
-    seconds = (read_at - before[0]).total_seconds()
-    return None if seconds < SLOT / 2 else max(0, now - before[2]) * 3600 / seconds
+    if before is not None and before[1] == reset_at:
+        seconds = (read_at - before[0]).total_seconds()
+        if seconds >= SLOT / 2:
+            return max(0, now - before[2]) * 3600 / seconds
+    return None if now else 0.0
 
 
 def is_slow(change: Change) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import psycopg
@@ -200,7 +201,29 @@ def test_evictions_are_a_finding_and_an_alarm() -> None:
     assert slowest.value >= 0
 
 
-def test_without_a_snapshot_the_last_hour_is_unknown_not_well() -> None:
+def test_on_a_new_server_the_last_hour_is_all_that_was_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    _since(monkeypatch, minutes=59)
+    assert not [finding for finding in findings.find() if finding.state == "unknown"]
+    assert alarms.slowest() is not None
+    assert "No snapshot of the statements" not in client_of("viewer").get(PAGE).content.decode()
+
+
+def test_statistics_that_forgot_nothing_yet_are_known_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(findings, "info", lambda: (None, 0, statistics.read().read_at))
+    reading = alarms.forgotten()
+    assert reading is not None
+    assert reading.value == 0
+
+
+def _since(monkeypatch: pytest.MonkeyPatch, *, minutes: int) -> None:
+    """The statistics were reset so long ago."""
+    now = statistics.read()
+    old = replace(now, reset_at=now.read_at - timedelta(minutes=minutes))
+    monkeypatch.setattr(findings, "read", lambda: old)
+
+
+def test_without_a_snapshot_the_last_hour_is_unknown_not_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    _since(monkeypatch, minutes=61)
     assert [finding.state for finding in findings.find()] == ["unknown"]
     assert alarms.slowest() is None
     assert (
