@@ -216,10 +216,12 @@ def why_unknown(since: datetime | None, now: datetime | None = None) -> str:
     if age >= UNUSED_AFTER:
         return ""
     hours = int(age.total_seconds() // 3600)
-    counted = f"{hours // 24} days" if hours >= 48 else f"{hours} hours"
+    counted = (
+        f"{hours // 24} days" if hours >= 48 else f"{hours} hours" if hours >= 2 else "less than 2 hours"
+    )
     return (
-        f"Which indexes are unused is unknown yet: the statistics are {counted} old, "
-        "and are asked after 7 days."
+        f"Which indexes are unused is unknown yet: the server has counted their use for {counted}, "
+        "and 7 days are needed to tell."
     )
 
 
@@ -241,6 +243,8 @@ def ago(moment: datetime | None, now: datetime) -> str:
     if moment is None:
         return "never"
     minutes = max(0, int((now - moment).total_seconds() // 60))
+    if minutes < 1:
+        return "just now"
     if minutes < 120:
         return f"{minutes} min ago"
     return f"{minutes // 60} h ago" if minutes < 48 * 60 else f"{minutes // 1440} days ago"
