@@ -12,11 +12,12 @@ HIDDEN = "'********'"
 #: Statements that may carry a secret in any of their strings. pg_stat_statements replaces constants by $n
 #: in what it plans, not in these.
 SECRETIVE = {"ROLE", "USER", "GROUP", "SERVER", "SUBSCRIPTION", "MAPPING", "WRAPPER"}
-#: A secret inside a string, such as the address of a server.
+#: A secret inside a string, such as the address of a server. Without a bound many addresses that lack
+#: their @ would take the square of their length.
 IN_STRING = re.compile(
     r"(?P<before>\b(?:password|passwd|pwd|secret|token|api[-_]?key|sslpassword)(?:\s*(?:=>|=|:)\s*|\s+(?=')))"
     r"(?P<secret>(?:\\'|'')[^']*(?:\\'|'')|'[^']*'|[^\s'&;,]+)"
-    r"|(?P<scheme>\b[a-z][a-z0-9+.-]{0,30}://[^\s:/@']{0,100}:)(?P<word>[^\s@']+)(?=@)",
+    r"|(?P<scheme>\b[a-z][a-z0-9+.-]{0,30}://[^\s:/@']{0,100}:)(?P<word>[^\s@']{1,2000})(?=@)",
     re.IGNORECASE,
 )
 #: A name before a string that says what the string is: SET x.api_key TO '…', password => '…'.
@@ -117,13 +118,17 @@ def tables(text: str) -> frozenset[str]:
     }
     found: set[str] = set()
     wanted, opened = False, [""]  # the word before each open bracket
+    clauses = [""]  # the last that began, within each of them: what a comma parts
     for place, part in enumerate(parts):
         before = parts[place - 1].upper if place else ""
         if part.text == "(":
             opened.append(before)
+            clauses.append("")
             wanted = False
         elif part.text == ")":
-            opened = opened[:-1] or [""]
+            if len(opened) > 1:
+                opened.pop()
+                clauses.pop()
             wanted = False
         elif part.kind == "word" and part.upper in NAMES_FOLLOW:
             of_an_expression = opened[-1] in ("EXTRACT", "SUBSTRING", "TRIM", "OVERLAY", "POSITION")
@@ -134,21 +139,11 @@ def tables(text: str) -> frozenset[str]:
                 if behind != "(" or before == "INTO":
                     found.add(part.text.strip('"').lower())
                 wanted = False
-        if part.text == "," and _in_from(parts, place):
+        if part.kind == "word" and part.upper in CLAUSES:
+            clauses[-1] = part.upper
+        elif part.text == "," and clauses[-1] in ("FROM", "JOIN", "ON", "USING"):
             wanted = True
     return frozenset(found - own)
-
-
-def _in_from(parts: list[Token], place: int) -> bool:
-    """Whether a comma parts tables: what stands before it, on its level, begins with FROM."""
-    depth = 0
-    for part in reversed(parts[:place]):
-        depth += (part.text == ")") - (part.text == "(")
-        if depth < 0:
-            return False
-        if depth == 0 and part.kind == "word" and part.upper in CLAUSES:
-            return part.upper in ("FROM", "JOIN", "ON", "USING")
-    return False
 
 
 def laid_out(text: str) -> str:
