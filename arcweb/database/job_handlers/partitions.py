@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -16,7 +16,7 @@ from arcweb.database.parts import INSUFFICIENT_PRIVILEGE
 from arcweb.database.standing import quoted, standing
 from arcweb.events import partitions
 from arcweb.jobs.context import JobContext
-from arcweb.jobs.exceptions import JobFailed, RetryLater
+from arcweb.jobs.exceptions import JobCancelled, JobFailed, RetryLater
 from arcweb.jobs.registry import handler
 from arcweb.postgres.limits import was_stopped
 
@@ -71,6 +71,11 @@ def run_move(context: JobContext) -> dict[str, Any]:
 def run_drop(context: JobContext) -> dict[str, Any]:
     """params: {"partition", "first", "until", "archive", "details"}. Twice: the second finds it gone."""
     params = context.params
+
+    def tell_after(done: int, total: int | None, words: str) -> None:
+        with suppress(JobCancelled):  # too late: the month is gone, and its names and addresses go too
+            context.progress(done, total, words)
+
     with _explained():
         dropped = dropping.drop(
             params["partition"],
@@ -81,5 +86,6 @@ def run_drop(context: JobContext) -> dict[str, Any]:
             mark=str(context.id).partition("-")[0],
             tell=context.progress,
             wait=context.wait,
+            tell_after=tell_after,
         )
         return asdict(dropped)

@@ -81,10 +81,13 @@ def drop(
     mark: str,
     tell: Tell,
     wait: Callable[[float], None],
+    tell_after: Tell | None = None,
 ) -> Dropped:
     """Archive (if asked), detach and drop one partition of events.events, then its details.
 
     Raises DropError, archive.ArchiveError, locking.Busy, and what `tell` and `wait` raise: then it stands.
+    tell_after: told instead of `tell` once the partition is gone. Nothing looks for its details any more, so
+    that it should not raise because somebody thought better of it.
     """
     partition = catalog.find(name)
     gone, rows, file = partition is None, 0, ""
@@ -103,7 +106,8 @@ def drop(
                 f"Events of {partition.qualified} keep arriving although its month is over. "
                 "It was not dropped: look who writes them, then retry."
             )
-    removed = remove_details(first, until, lambda done: tell(done, None, "removing names and addresses"))
+    after = tell_after or tell
+    removed = remove_details(first, until, lambda done: after(done, None, "removing names and addresses"))
     return Dropped(not gone, rows, file, removed)
 
 

@@ -13,7 +13,7 @@ from django.db import connection
 from django.test import Client
 
 from arcweb.alarms import find_alarm
-from arcweb.database.partitions import catalog, look, months, retention
+from arcweb.database.partitions import catalog, locking, look, months, retention
 from arcweb.database.partitions.models import PartitionPolicy
 from arcweb.database.partitions.retention import DROP, Policy
 from arcweb.database.tasks import drop_old_partitions
@@ -216,6 +216,34 @@ def test_the_nightly_job_drops_what_is_old_and_nothing_else(old_month: str, arch
     assert f"events.events_{months.plus(NOW, -1):%Y_%m}" in partitions()
     assert f"events.events_{NOW:%Y_%m}" in partitions()
     assert not [finding for finding in look.find() if "older" in finding.sentence]
+
+
+def test_who_cancels_when_the_month_is_gone_leaves_no_names_behind(
+    old_month: str, archives: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = catalog.find(OLD)
+    assert found
+    job = retention.enqueue_drop(found, archive=False, details=False)
+    context, with_lock = JobContext(job.pk, job.params), locking.with_lock
+
+    def cancelled_then(*words: Any) -> Any:
+        answer = with_lock(*words)
+        context.stop(lost=False)
+        return answer
+
+    monkeypatch.setattr(locking, "with_lock", cancelled_then)
+    handler = registry.find(DROP)
+    assert handler is not None
+    result = handler.run(context)
+    assert result is not None
+    assert result["details"] == 225
+    assert (
+        execute(
+            "SELECT FROM events.event_details "
+            "WHERE occurred_at >= '2019-03-01 00:00+00' AND occurred_at < '2019-04-01 00:00+00'"
+        )
+        == []
+    )
 
 
 def test_another_table_is_listed_and_its_missing_next_is_told_with_the_statement() -> None:
