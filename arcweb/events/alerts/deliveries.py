@@ -6,6 +6,7 @@ from collections.abc import Container, Iterable
 from typing import Any, Literal
 
 from django.conf import settings
+from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
 
@@ -24,15 +25,19 @@ def owe(alerts: Iterable[Alert], kind: Literal["firing"], *, skip: Container[str
     if not wanted:
         return
     have = set(Delivery.objects.filter(alert__in=wanted, kind=kind).values_list("alert_id", "channel"))
-    Delivery.objects.bulk_create(
-        [
-            _delivery(alert, kind, channel)
-            for alert in wanted
-            for channel in to
-            if (alert.pk, channel.name) not in have
-        ],
-        ignore_conflicts=True,
-    )
+    owed = [(alert, channel) for alert in wanted for channel in to if (alert.pk, channel.name) not in have]
+    if not owed:
+        return
+    with transaction.atomic():
+        # One that another process ends meanwhile would be told without an all-clear.
+        keys = {alert.pk for alert, _ in owed}
+        firing = set(
+            Alert.objects.firing().filter(pk__in=keys).select_for_update().values_list("pk", flat=True)
+        )
+        Delivery.objects.bulk_create(
+            [_delivery(alert, kind, channel) for alert, channel in owed if alert.pk in firing],
+            ignore_conflicts=True,
+        )
 
 
 def owe_all_clear(alert: Alert) -> None:

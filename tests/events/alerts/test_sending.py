@@ -16,7 +16,7 @@ from django.db import connections
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from arcweb.events.alerts import changes, sending, webhooks
+from arcweb.events.alerts import changes, deliveries, evaluation, sending, webhooks
 from arcweb.events.alerts.channels import channels
 from arcweb.events.alerts.querysets import KEEP
 from arcweb.events.models import Alert, Delivery, Event, Silence
@@ -54,6 +54,16 @@ def statuses(got: Receiver) -> list[str]:
 
 def hurry() -> None:
     Delivery.objects.update(next_try_at=Now())
+
+
+def test_what_another_round_ended_meanwhile_is_not_told(gauge: Gauge, hook: Receiver) -> None:
+    """It would never be followed by an all-clear."""
+    run(gauge, *FIRE)
+    Delivery.objects.all().delete()  # as if a silence had kept it back until now
+    seen = list(Alert.objects.firing())
+    assert evaluation.end(Alert.objects.firing(), timezone.now())
+    deliveries.owe(seen, "firing")
+    assert not Delivery.objects.exists()
 
 
 def test_each_channel_is_told_once_and_once_the_all_clear(gauge: Gauge, hook: Receiver, mails: None) -> None:
