@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.core.exceptions import BadRequest
 
 from cache_admin import codes
-from cache_admin.masking import is_session, text
+from cache_admin.masking import is_session, masked
 
 #: Bytes of a key that is still linked to: longer ones do not fit into an address.
 LONGEST_LINKED = 1500
@@ -32,6 +32,6 @@ def decode_member(given: str) -> bytes:
 
 
 def short(raw: bytes) -> str:
-    """A name for people, cut in the middle where it is long."""
-    shown = text(raw)
+    """A name for people, cut in the middle where it is long; of a session's key the beginning alone."""
+    shown = masked(raw)
     return shown if len(shown) <= SHOWN else f"{shown[: SHOWN - 30]}…{shown[-29:]}"

@@ -217,3 +217,31 @@ def test_stored_memories_count_once_they_are_committed(
         boards.stored(agent, 7)
         assert state.dbsize() == 0
     assert state.zscore("arcweb:leaderboard:agents", str(agent)) == 7
+
+
+@pytest.mark.django_db
+def test_what_is_masked_on_the_page_of_a_key_is_masked_here(state: Redis) -> None:
+    state.zadd("user:7:api-keys", {"hunter22": 1})
+    state.zadd("logins", {'{"name": "Ada", "password": "hunter22"}': 1})
+    state.zadd("online", {"session:abcdefghijklmnopqrst": 1, "player": 2})
+    for role, sees in (("viewer", False), ("operator", True)):
+        client = client_of(role)
+        said = client.get(LIST).content.decode()
+        for key in (b"user:7:api-keys", b"logins", b"online"):
+            asked = {"key": codes.encode(key), "role": "state", "member": "hunter22"}
+            page = client.get(BOARD, asked)
+            assert page.status_code == 200
+            said += page.content.decode().replace('value="hunter22"', "")
+        assert ("hunter22" in said) is sees
+        assert "Ada" in said
+        assert "session:abcd…" in said
+        assert "efghijkl" not in said
+        assert codes.encode(b"session:abcdefghijklmnopqrst") not in said
+    form = {
+        "key": codes.encode(b"online"),
+        "do": "set",
+        "member": "session:abcdefghijklmnopqrst",
+        "score": "3",
+    }
+    client_of("operator").post(CHANGE, form)
+    assert not EventDetail.objects.filter(note__contains="efghijkl")
