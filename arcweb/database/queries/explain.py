@@ -25,7 +25,8 @@ What holds what:
   has taken its snapshot. The connection is its own and is closed afterwards: session locks and temporary
   things go with it.
 - It ends: statement_timeout and lock_timeout in the transaction, and a connection that is silent beyond it
-  is given up. Temporary files and memory are bounded by the server's own settings.
+  is given up. What it takes until then is bounded by the server alone: temporary files by temp_file_limit
+  where a superuser has set it, memory by nothing. repeat() makes a gigabyte of a few letters, in plans too.
 - Without ANALYZE it is not run at all. With ANALYZE it is. Errors of planning, which computes what is
   constant and reads settings for it, and of the run are not repeated, but for the few that hold no value: a
   cast that fails would show the value it failed at, and the name of a table may be such a value as well.
