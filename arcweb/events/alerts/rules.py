@@ -40,10 +40,19 @@ class Rule:
     @property
     def says(self) -> str:
         """ "at or above 90 % for 1 min"."""
-        held = f" for {span(self.lasting)}" if self.lasting else ""
+        return f"{self.limit} {self.held}".rstrip()
+
+    @property
+    def limit(self) -> str:
+        """ "at or above 90 %"."""
         if self.alarm.unit == ON_OFF and self.threshold in (0, 1):
-            return f"while {measure(self.threshold, ON_OFF)}{held}"
-        return f"{self.alarm.fires} {measure(self.threshold, self.alarm.unit)}{held}"
+            return f"while {measure(self.threshold, ON_OFF)}"
+        return f"{self.alarm.fires} {measure(self.threshold, self.alarm.unit)}"
+
+    @property
+    def held(self) -> str:
+        """ "for 1 min"; "" where it fires at once."""
+        return f"for {span(self.lasting)}" if self.lasting else ""
 
     def beyond(self, value: float) -> bool:
         return self.alarm.beyond(value, self.threshold)
