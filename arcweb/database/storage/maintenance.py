@@ -444,7 +444,8 @@ def _create(schema: str, name: str, columns: list[str]) -> sql.Composed | None:
     if not wanted:
         return None
     # An earlier run's index, cancelled half-way, is invalid and would be left beside the new one.
-    index = "_".join(["idx", name, *columns])[:55]
+    # PostgreSQL cuts a name at 63 bytes, and would not find it again by what was cut.
+    index = "_".join(["idx", name, *columns]).encode()[:55].decode(errors="ignore")
     known = indexes.index(schema, index)
     if known is not None:
         if known.is_valid:

@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection
 from django.test import Client
 
 from arcweb.database.storage import indexes, judged, looks, maintenance, tables
@@ -270,6 +270,26 @@ def test_an_unused_index(yard: str, operator: Client, monkeypatch: pytest.Monkey
     operator.post(f"{INDEXES}yard/idle/drop/", {"typed": "idle"})
     assert done().state == Job.State.SUCCEEDED
     assert "was not used once" not in body(operator.get(INDEXES))
+
+
+def test_what_an_index_of_a_long_name_left_is_found_again(yard: str, operator: Client) -> None:
+    """63 bytes are some 30 letters of Cyrillic: PostgreSQL cuts what is longer."""
+    name, column = "инструменты_и_их_виды", "вид_инструмента"
+    run(f'CREATE TABLE yard."{name}" ("{column}" int REFERENCES yard.tools)')
+    run("INSERT INTO yard.tools VALUES (1, 'hammer', 1)")
+    run(f'INSERT INTO yard."{name}" SELECT 1 FROM generate_series(1, {judged.UNINDEXED_ROWS})')
+    run(f'ANALYZE yard."{name}"')
+    ask(operator, "create", name, column=[column])
+    assert done().state == Job.State.SUCCEEDED
+    made = one(f"SELECT indexname FROM pg_indexes WHERE schemaname = 'yard' AND tablename = '{name}'")
+    run(f'DROP INDEX yard."{made}"')
+    with pytest.raises(IntegrityError):
+        run(f'CREATE UNIQUE INDEX CONCURRENTLY "{made}" ON yard."{name}" ("{column}")')
+    run(f'DELETE FROM yard."{name}" AS one WHERE ctid <> (SELECT min(ctid) FROM yard."{name}")')
+    ask(operator, "create", name, column=[column])
+    job = done()
+    assert (job.state, job.last_error) == (Job.State.SUCCEEDED, "")
+    assert one(f"SELECT count(*) FROM pg_indexes WHERE tablename = '{name}'") == 1
 
 
 def test_a_foreign_key_without_an_index_is_given_one(yard: str, operator: Client) -> None:
