@@ -90,7 +90,7 @@ class Rule:
             return _message(raw).encode()
         if says_secret(self.key) or says_secret(name):
             return f"(masked, {len(raw):,} bytes)".encode()
-        return _without_secrets(raw)
+        return without_secrets(raw)
 
     def decoded(self, raw: bytes, *, whole: bool) -> Decoded:
         """A string, or with `whole` False its beginning."""
@@ -104,7 +104,7 @@ class Rule:
             if AMONG_BYTES.search(raw):
                 return Decoded(made.shape, f"{made.note} It names a secret: its bytes are masked.", "")
             return made
-        text = _without_secrets(raw if made.shape == "json" else made.text.encode()).decode()
+        text = without_secrets(raw if made.shape == "json" else made.text.encode()).decode()
         if made.shape == "json":
             text = as_json(json.loads(text), indent=2)
         if text == made.text:
@@ -162,7 +162,7 @@ def _held(raw: bytes) -> queues.Message | None:
         return None
 
 
-def _without_secrets(raw: bytes) -> bytes:
+def without_secrets(raw: bytes) -> bytes:
     """Text and JSON without what its own names call secret; other bytes as they are."""
     try:
         words = raw.decode("utf-8")
@@ -193,7 +193,7 @@ def _walk(said: Any) -> Any:
     if not isinstance(said, str):
         return said
     if said.lstrip(BLANK)[:1] in ("{", "["):  # JSON in JSON
-        return _without_secrets(said.encode("utf-8", "backslashreplace")).decode()
+        return without_secrets(said.encode("utf-8", "backslashreplace")).decode()
     return _line(said)
 
 

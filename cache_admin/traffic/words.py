@@ -26,7 +26,11 @@ TAG = 64
 
 def word(raw: bytes) -> str:
     """A key, channel, message or argument for people."""
+    from cache_admin.keys.secrecy import without_secrets
+
     head, rest = _split(raw[:LOOKED_AT])
+    if rest[:1] in (b"{", b"["):
+        rest = without_secrets(rest)
     return _cut(text(head) + masked(rest), len(raw))
 
 
@@ -35,6 +39,8 @@ def command(words: list[bytes]) -> list[str]:
 
     Passwords, what follows a session's key (its content) and messages of Celery's queues are left out.
     """
+    from cache_admin.keys.secrecy import says_secret  # which masks messages of queues by this module
+
     if not words:
         return []
     shown = [
@@ -48,7 +54,8 @@ def command(words: list[bytes]) -> list[str]:
             shown[position] = HIDDEN
         elif queued and len(raw) > TAG and not of_celery(raw):
             shown[position] = f"({len(raw):,} bytes)"
-        secret = secret or session
+        # Behind the name of a key or field that says it, too: SET user:7:password …
+        secret = secret or session or (position > 0 and says_secret(raw[:LOOKED_AT]))
         queued = queued or of_celery(raw)
     return shown
 

@@ -28,11 +28,23 @@ def test_session_keys_and_what_is_kept_under_them() -> None:
         [b"HELLO", b"3", b"AUTH", b"default", b"hunter2"],
         [b"CONFIG", b"SET", b"requirepass", b"hunter2"],
         [b"ACL", b"SETUSER", b"eve", b">hunter2"],
+        [b"SET", b"user:7:password", b"hunter2"],
+        [b"HSET", b"user:7", b"name", b"Ada", b"api_key", b"hunter2"],
+        [b"SADD", b"user:7:secrets", b"hunter2"],
+        [b"PUBLISH", b"news", b'{"name": "Ada", "password": "hunter2"}'],
+        [b"SET", b"user:7", b'{"password": "hunter2", "long": "' + b"x" * 600],
         [b"MIGRATE", b"host", b"1", b"", b"0", b"1", b"AUTH", b"hunter2"],
     ],
 )
 def test_passwords(command: list[bytes]) -> None:
     assert "hunter2" not in " ".join(words.command(command))
+
+
+def test_words_that_are_no_secret() -> None:
+    said = [b"HSET", b"author:7", b"tokens", b"12", b"about", b'{"name": "Ada"}']
+    assert words.command(said) == [one.decode() for one in said]
+    assert words.command([b"AUTHOR", b"x"]) == ["AUTHOR", "x"]
+    assert words.command([b"GET", b"user:7:password"]) == ["GET", "user:7:password"]
 
 
 def test_a_session_key_elsewhere_in_a_message_or_a_channel() -> None:
