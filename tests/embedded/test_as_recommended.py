@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Callable
+
 from redis import Redis
 
-from cache_admin import connections
-from cache_admin.connections import ROLES, Role
+from arcweb.embedded.stack import Stack
+from cache_admin.connections import ROLES
 from cache_admin.server import configuration
 from cache_admin.server.catalogue import SETTINGS
 
@@ -14,9 +15,9 @@ from cache_admin.server.catalogue import SETTINGS
 NAMES = ("stop-writes-on-bgsave-error", "latency-monitor-threshold")
 
 
-@pytest.mark.parametrize("role", ROLES)
-@pytest.mark.parametrize("name", NAMES)
-def test_a_fresh_server_is_set_as_recommended(role: Role, name: str) -> None:
-    with Redis.from_url(connections.url(role)) as server:
-        value = configuration.read(server, [name])[name]
-    assert value == SETTINGS[name].advice[role].value
+def test_a_fresh_server_is_set_as_recommended(throwaway_stack: Callable[..., Stack]) -> None:
+    stack = throwaway_stack(postgres=False)
+    for role in ROLES:
+        with Redis.from_url(stack.layout.redis_url(role)) as server:
+            values = configuration.read(server, list(NAMES))
+        assert values == {name: SETTINGS[name].advice[role].value for name in NAMES}

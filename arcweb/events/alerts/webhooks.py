@@ -16,6 +16,7 @@ import socket
 import threading
 import time
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import httpx2
@@ -52,7 +53,9 @@ def post(
     target = resolve(host, port, inside, deadline)
     left = ends - time.monotonic()
     try:
-        status = asyncio.run(asyncio.wait_for(_post(address, target, host, body, headers), max(left, 0.01)))
+        with ThreadPoolExecutor(1) as own:  # whatever loop the caller's thread runs
+            posting = asyncio.wait_for(_post(address, target, host, body, headers), max(left, 0.01))
+            status = own.submit(asyncio.run, posting).result()
     except TimeoutError:
         raise Undelivered(
             f"The receiver did not answer within {deadline:g} s; it may or may not have got it."

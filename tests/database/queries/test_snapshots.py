@@ -6,9 +6,7 @@ import threading
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-import psycopg
 import pytest
-from django.conf import settings as django_settings
 from django.contrib.messages import get_messages
 from django.db import connection, connections
 
@@ -19,6 +17,7 @@ from arcweb.database.queries.snapshots import Period
 from arcweb.database.queries.statistics import Counters, Key
 from arcweb.events.models import Event
 from arcweb.schedules import SCHEDULE
+from tests.database.queries.conftest import as_superuser
 from tests.people import client_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("pg_stat_statements")]
@@ -70,7 +69,7 @@ def test_what_is_reset_is_counted_from_there() -> None:
     run("SELECT count(*) FROM other_probe", 5)
     snapshots.take()
     one = next(key for key, entry in statistics.read().entries.items() if "FROM one_probe" in entry.text)
-    _as_superuser(f"SELECT pg_stat_statements_reset(0, 0, {one.queryid})")
+    as_superuser(f"SELECT pg_stat_statements_reset(0, 0, {one.queryid})")
     run("SELECT count(*) FROM one_probe", 2)
     run("SELECT count(*) FROM other_probe", 1)
     period = since_the_last()
@@ -81,7 +80,7 @@ def test_what_is_reset_is_counted_from_there() -> None:
     run("SELECT count(*) FROM one_probe", 7)
     assert calls(since_the_last(), "one_probe") == 9
 
-    _as_superuser("SELECT pg_stat_statements_reset()")
+    as_superuser("SELECT pg_stat_statements_reset()")
     run("SELECT count(*) FROM one_probe", 4)
     period = since_the_last()
     assert period.cut
@@ -172,7 +171,7 @@ def test_the_reset_asks_for_its_word_and_the_grant() -> None:
     assert operator.post(f"{PAGE}reset/", {"typed": "reset"}).status_code == 400
     assert not Event.objects.filter(kind="statements.reset").exists()
     signature = said.partition("GRANT EXECUTE ON FUNCTION ")[2].partition(" TO ")[0]
-    _as_superuser(f"GRANT EXECUTE ON FUNCTION {signature} TO arc")
+    as_superuser(f"GRANT EXECUTE ON FUNCTION {signature} TO arc")
     try:
         run("SELECT count(*) FROM reset_probe", 2)
         answer = operator.post(f"{PAGE}reset/", {"typed": "Reset it"})
@@ -182,7 +181,7 @@ def test_the_reset_asks_for_its_word_and_the_grant() -> None:
         assert Event.objects.get(kind="statements.reset").data["statements"] > 0
         assert QuerySnapshot.objects.count() == 1  # what was counted before is kept
     finally:
-        _as_superuser(f"REVOKE EXECUTE ON FUNCTION {signature} FROM arc")
+        as_superuser(f"REVOKE EXECUTE ON FUNCTION {signature} FROM arc")
 
 
 def test_evictions_are_a_finding_and_an_alarm() -> None:
@@ -233,9 +232,9 @@ def test_without_a_snapshot_the_last_hour_is_unknown_not_well(monkeypatch: pytes
 
 @pytest.mark.django_db(transaction=True)
 def test_without_the_extension_the_pages_say_what_to_type() -> None:
-    _as_superuser("ALTER EXTENSION pg_stat_statements SET SCHEMA agents")
+    as_superuser("ALTER EXTENSION pg_stat_statements SET SCHEMA agents")
     assert statistics.read().entries  # wherever it was put
-    _as_superuser("DROP EXTENSION pg_stat_statements")
+    as_superuser("DROP EXTENSION pg_stat_statements")
     standing.forget()
     try:
         for page in (PAGE, f"{PAGE}5/"):
@@ -247,15 +246,15 @@ def test_without_the_extension_the_pages_say_what_to_type() -> None:
         assert alarms.slowest() is None
         assert client_of("operator").get(f"{PAGE}reset/").status_code == 400
     finally:
-        _as_superuser("CREATE EXTENSION pg_stat_statements SCHEMA public")
+        as_superuser("CREATE EXTENSION pg_stat_statements SCHEMA public")
         standing.forget()
     assert client_of("operator").get(PAGE).status_code == 200
 
 
 @pytest.mark.django_db(transaction=True)
 def test_what_a_role_may_not_see_is_counted_and_said() -> None:
-    _as_superuser("CREATE TEMPORARY TABLE hidden_probe ()")
-    _as_superuser("REVOKE pg_monitor FROM arc")
+    as_superuser("CREATE TEMPORARY TABLE hidden_probe ()")
+    as_superuser("REVOKE pg_monitor FROM arc")
     standing.forget()
     try:
         now = statistics.read()
@@ -265,7 +264,7 @@ def test_what_a_role_may_not_see_is_counted_and_said() -> None:
         assert "are hidden from the role arc" in said
         assert "hidden_probe" not in said
     finally:
-        _as_superuser("GRANT pg_monitor TO arc")
+        as_superuser("GRANT pg_monitor TO arc")
         standing.forget()
     said = client_of("operator").get(PAGE, {"period": "reset", "q": "hidden_probe"}).content.decode()
     assert "CREATE TEMPORARY TABLE hidden_probe" in said
@@ -279,17 +278,3 @@ def test_differences_of_counters() -> None:
     assert Counters().mean is None
     assert Counters(hit=3, read=1).hit_ratio == 75
     assert str(Key(-5, 10)) == "-5:10"
-
-
-def _as_superuser(statement: str) -> None:
-    """In the test's database, by the throw-away server's superuser."""
-    where = connection.settings_dict
-    with psycopg.connect(
-        host=where["HOST"],
-        port=where["PORT"],
-        user="postgres",
-        password=django_settings.ARC_LAYOUT.read_secret("postgres-superuser-password"),
-        dbname=where["NAME"],
-        autocommit=True,
-    ) as superuser:
-        superuser.execute(statement)

@@ -1,0 +1,27 @@
+"""The live tail takes in what happens, without a refused style or script."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import Site
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+
+def test_a_login_elsewhere_appears_and_waits_while_paused(browser: Browser, page: Page, site: Site) -> None:
+    site.log_in(page)
+    page.goto(f"{site.url}/events/live/")
+    password = site.add_user("tail-watcher", "viewer")
+    lines = page.locator("#tail-lines li").filter(has_text="tail-watcher")
+    expect(lines.first).to_be_visible()
+    page.get_by_role("button", name="Pause").click()
+    before = lines.count()
+    other = browser.new_context()
+    site.log_in(other.new_page(), "tail-watcher", password)
+    other.close()
+    page.wait_for_timeout(4_000)
+    assert lines.count() == before
+    page.get_by_role("button", name="Go on").click()
+    expect(lines).to_have_count(before + 1)
