@@ -292,7 +292,8 @@ def test_the_heartbeat_outlives_a_lost_connection(
     with connection.cursor() as cursor:  # every other connection to this database
         cursor.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            "WHERE datname = current_database() AND pid <> pg_backend_pid() "
+            "AND backend_type = 'client backend'"
         )
     wait_until(lambda: "is tried on" in caplog.text, 5)
     before = Job.objects.get().heartbeat_at

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+from collections.abc import Iterator
+
 import psycopg
 import pytest
 from django.conf import settings
@@ -23,7 +26,13 @@ def as_superuser(statement: str) -> None:
 
 
 @pytest.fixture(autouse=True)
-def fresh_statistics(request: pytest.FixtureRequest) -> None:
-    if request.node.get_closest_marker("django_db"):
-        request.getfixturevalue("db")
+def fresh_statistics(request: pytest.FixtureRequest) -> Iterator[None]:
+    """One test after the other, whatever process they run in: the statistics are the server's."""
+    if not request.node.get_closest_marker("django_db"):
+        yield
+        return
+    request.getfixturevalue("db")
+    with (settings.ARC_DATA_DIR / "statement-tests.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         as_superuser("SELECT pg_stat_statements_reset()")
+        yield
