@@ -88,6 +88,7 @@ INSTALLED_APPS = [
     "arcweb.samples",
     "arcweb.accounts",
     "arcweb.database",
+    "arcweb.backups",
     "agents",
     "memories",
     "cache_admin",
@@ -98,6 +99,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django.contrib.postgres",
+    "django_celery_beat",
     "django_htmx",
     "csp",
 ]
@@ -336,6 +338,32 @@ ARC_METRICS_ADDRESSES = env.networks("ARC_METRICS_ADDRESSES")
 #: this variable, and they share the folder.
 PROMETHEUS_MULTIPROC_DIR = env.text("PROMETHEUS_MULTIPROC_DIR")
 PROMETHEUS_LATENCY_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, float("inf"))
+
+# --- backups -----------------------------------------------------------------------------------
+#: Copies and their manifests, restore journals, the list of erasures.
+ARC_BACKUP_DIR = Path(env.text("ARC_BACKUP_DIR") or ARC_DATA_DIR / "backups")
+#: The write-ahead log's archive, where PostgreSQL itself writes it; embedded: below the servers' folder.
+ARC_WAL_ARCHIVE_DIR = env.text("ARC_WAL_ARCHIVE_DIR")
+#: The folder of pg_dump and its like; empty: the embedded ones, else of the server's version on this machine.
+ARC_POSTGRES_TOOLS = env.text("ARC_POSTGRES_TOOLS")
+#: For physical backups: the role arc_replication's password; empty with other servers: none are taken.
+ARC_REPLICATION_USER = env.text("ARC_REPLICATION_USER", "arc_replication")
+ARC_REPLICATION_PASSWORD = (
+    ARC_LAYOUT.read_secret("replication-password") if ARC_EMBEDDED else env.text("ARC_REPLICATION_PASSWORD")
+)
+#: Megabytes a second that a backup may read; 0: no limit.
+ARC_BACKUP_RATE_MB = env.number("ARC_BACKUP_RATE_MB", 0.0, low=0, high=100_000)
+#: Recipients of age (age1…), with commas: copies are encrypted to them. Whoever restores needs the identity.
+ARC_BACKUP_RECIPIENTS = env.words("ARC_BACKUP_RECIPIENTS", [])
+#: A file with age identities (AGE-SECRET-KEY-1…); without it encrypted copies can only be hashed here.
+ARC_BACKUP_IDENTITY_FILE = env.text("ARC_BACKUP_IDENTITY_FILE")
+#: S3-compatible storage that gets every copy too; empty: none.
+ARC_BACKUP_S3_BUCKET = env.text("ARC_BACKUP_S3_BUCKET")
+ARC_BACKUP_S3_PREFIX = env.text("ARC_BACKUP_S3_PREFIX", "arcweb")
+ARC_BACKUP_S3_ENDPOINT = env.text("ARC_BACKUP_S3_ENDPOINT")
+ARC_BACKUP_S3_REGION = env.text("ARC_BACKUP_S3_REGION", "us-east-1")
+ARC_BACKUP_S3_KEY_ID = env.text("ARC_BACKUP_S3_KEY_ID")
+ARC_BACKUP_S3_SECRET = env.secret("ARC_BACKUP_S3_SECRET") if ARC_BACKUP_S3_BUCKET else ""
 
 # --- embedding ---------------------------------------------------------------------------------
 ARC_EMBEDDING_PROVIDER = env.text("ARC_EMBEDDING_PROVIDER", "local", choices=["local", "openai"])

@@ -19,7 +19,7 @@ from arcweb.events.models import Event
 from tests.people import client_of, make_user
 
 pytestmark = pytest.mark.django_db
-OF_DJANGO = {"admin", "auth", "contenttypes", "sessions"}
+OF_DJANGO = {"admin", "auth", "contenttypes", "django_celery_beat", "sessions"}
 
 
 def names_of(role: str) -> set[str]:
