@@ -214,8 +214,14 @@ def details_of(events: Iterable[Event]) -> dict[Any, EventDetail]:
     """The details of these events by the events' keys, in one query; erased ones are missing."""
     from arcweb.events.models import EventDetail
 
-    keys = [event.pk for event in events]
-    return {detail.pk: detail for detail in EventDetail.objects.filter(pk__in=keys)} if keys else {}
+    keys = {event.pk for event in events}
+    if not keys:
+        return {}
+    # Both columns apart, not key by key: from 17 on PostgreSQL reads neighbours in one descent of the index.
+    near = EventDetail.objects.filter(
+        occurred_at__in={moment for moment, _ in keys}, event_id__in={number for _, number in keys}
+    )
+    return {detail.pk: detail for detail in near if detail.pk in keys}
 
 
 def _any(**conditions: str) -> bool:
