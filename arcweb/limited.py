@@ -53,7 +53,8 @@ def _too_many(request: HttpRequest, what: str, seconds: int) -> HttpResponse:
         "title": "Too many at once",
         "what": what,
         "seconds": seconds,
-        "again": request.get_full_path(),
+        # A form is sent again from its page.
+        "again": request.get_full_path() if request.method in ("GET", "HEAD") else "",
     }
     response = render(request, "admin/429.html", shown, status=429)
     response["Retry-After"] = str(seconds)

@@ -236,6 +236,17 @@ SEARCH = register_limit(
         setting="ARC_LIMIT_SEARCH",
     )
 )
+TEST_MESSAGE = register_limit(
+    Limit(
+        "alert_test",
+        rate=6,
+        per_seconds=60,
+        burst=5,
+        about="Test messages of one user to the channels of alerts: their receivers have limits of "
+        "their own, and what uses them up keeps a true alert away.",
+        used="Alerts",
+    )
+)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from arcweb.events.alerts import changes, deliveries, history, outlook, post, se
 from arcweb.events.alerts.board import Line, firing_first, lines, rooms
 from arcweb.events.alerts.channels import find_channel
 from arcweb.events.alerts.forms import SPAN_WORDS, RuleForm, SilenceForm
+from arcweb.limited import limited
 
 CHANGE = "events.change_alert"
 
@@ -107,6 +108,7 @@ def unsilence(request: HttpRequest, name: str) -> HttpResponse:
 
 
 @require_POST
+@limited("alert_test", "test messages")
 def send_test(request: HttpRequest) -> HttpResponse:
     """A message to the channel that was asked for."""
     channel = find_channel(request.POST.get("channel", ""))

@@ -7,6 +7,7 @@ import hmac
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -21,9 +22,10 @@ from arcweb.events.alerts.channels import channels
 from arcweb.events.alerts.querysets import KEEP
 from arcweb.events.models import Alert, Delivery, Event, Silence
 from arcweb.events.tasks import evaluate_alarms
+from cache_admin.structures import limits
 from tests.events.alerts.conftest import Gauge, change
 from tests.events.alerts.receivers import Receiver, hang, mail_server, receiver, redirect_to, reply
-from tests.people import client_of
+from tests.people import client_of, make_user
 
 pytestmark = pytest.mark.django_db
 FIRE, CLEAR = (95, 95, 95), (10, 10, 10)
@@ -274,6 +276,22 @@ def test_a_test_message_by_the_page(gauge: Gauge, hook: Receiver, mails: None) -
     sending.send_due()
     assert "Given up after 1 try" in operator.get("/alerts/").content.decode()
     assert "sent a test message" in operator.get("/events/").content.decode()
+
+
+def test_test_messages_are_limited_for_each_user(hook: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(limits._limits, "alert_test", replace(limits.TEST_MESSAGE, rate=1, burst=2))
+    asked = {"channel": channels()[0].name}
+    user = make_user("operator")
+    limits.TEST_MESSAGE.reset(f"user:{user.pk}")
+    operator = client_of(user)
+    answers = [operator.post("/alerts/test/", asked) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [302, 302, 429]
+    told = answers[-1].content.decode()
+    assert "There were too many test messages of yours" in told
+    assert 'href="/alerts/test/"' not in told, "an address that takes forms alone"
+    assert Delivery.objects.filter(kind="test").count() == 2
+    assert Event.objects.filter(kind="alert.tested").count() == 2
+    assert client_of("operator").post("/alerts/test/", asked).status_code == 302
 
 
 def test_the_task_hands_over_what_is_due(
