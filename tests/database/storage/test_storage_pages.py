@@ -391,3 +391,12 @@ def test_who_may_not(yard: str) -> None:
     assert viewer.get(f"{INDEXES}yard/tools_pkey/drop/").status_code == 403
     assert client_of().get(TABLES).status_code == 403
     assert not Job.objects.filter(kind="postgres-vacuum").exists()
+
+
+@pytest.mark.parametrize("field", ["schema", "name", "column"])
+def test_a_zero_byte_in_the_form_is_told(yard: str, operator: Client, field: str) -> None:
+    asked = {"action": "create", "schema": "yard", "name": "tools", "column": "id"}
+    answer = operator.post("/postgres/maintain/", asked | {field: "to\x00ols"})
+    assert answer.status_code == 400
+    assert "The form holds a zero byte" in answer.content.decode()
+    assert not Job.objects.exists()
