@@ -24,6 +24,7 @@ describe("postgres.configure_refused", "failed to set {setting} of PostgreSQL to
 describe("postgres.reloaded", "had PostgreSQL read its configuration files again")
 describe("postgres.restart_asked", "had PostgreSQL restarted")
 
+TURN = "SELECT pg_try_advisory_xact_lock(hashtextextended('arcweb.database.setting.' || %s, 0))"
 #: Seconds that a reload may take to reach a session.
 LOADED_WITHIN = 3.0
 
@@ -66,15 +67,28 @@ def trouble(one: Parameter, text: str) -> str:
     return ""
 
 
-def change(one: Parameter, *, value: str | None, seen: str, reload: bool) -> Effect:
+def change(one: Parameter, *, value: str | None, seen: str, written: str, reload: bool) -> Effect:
     """ALTER SYSTEM SET, or RESET for None, if it still is what the person saw. The event is written first.
 
+    seen: `Parameter.words` as the form showed it; written: `reading.written` at that time.
     Raises ConflictError, SettingError, and django.db.Error when the server goes away.
     """
-    if one.words != seen:
-        raise ConflictError(
-            f"{one.name} was changed meanwhile, from “{seen}” to “{one.words}”. Look at it again."
-        )
+    with _turn(one.name) as turn:
+        now = _read(turn, one.name)
+        if now is None or now.words != seen:
+            other = "" if now is None else now.words
+            raise ConflictError(
+                f"{one.name} was changed meanwhile, from “{seen}” to “{other}”. Look at it again."
+            )
+        if (by_now := reading.written(one.name)) != written:
+            raise ConflictError(
+                f"{one.name} was changed meanwhile: “{by_now}” is written in the files and not loaded yet. "
+                "Look at it again."
+            )
+        return _change(now, value, reload)
+
+
+def _change(one: Parameter, value: str | None, reload: bool) -> Effect:
     facts = {"setting": one.name, "old": one.words, "new": value}
     subject = {"object_type": "postgres.setting", "object_id": one.name}
     kind = "postgres.setting_reset" if value is None else "postgres.configured"
@@ -157,6 +171,25 @@ def risk(one: Parameter, value: float | None, ram: int | None) -> str:
     if one.name == "idle_in_transaction_session_timeout" and value == 0:
         return "A forgotten transaction then holds its locks, and VACUUM back, for ever."
     return ""
+
+
+@contextmanager
+def _turn(name: str) -> Iterator[Any]:
+    """One change of a setting at a time, whoever asks: what was read is still so when it is written.
+
+    The lock stands in a transaction of its own: ALTER SYSTEM runs in none, and a pooler keeps nothing beyond
+    one. Raises ConflictError instead of waiting.
+    """
+    with _own() as turn:
+        turn.set_autocommit(False)
+        try:
+            with turn.cursor() as cursor:
+                cursor.execute(TURN, [name])
+                if not cursor.fetchone()[0]:
+                    raise ConflictError(f"Somebody else changes {name} just now. Look at it again.")
+            yield turn
+        finally:
+            turn.rollback()
 
 
 @contextmanager

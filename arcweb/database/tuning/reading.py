@@ -220,6 +220,13 @@ def file_errors() -> list[FileError]:
     return [FileError(**row) for row in rows(FILE_ERRORS)]
 
 
+def written(name: str) -> str:
+    """What the files have for that setting, loaded or not; "" for nothing, or when they may not be seen."""
+    if why_no_files():
+        return ""
+    return next((row["setting"] or "" for row in rows(WAITS, [[name]])), "")
+
+
 def may_reload() -> bool:
     with connection.cursor() as cursor:
         cursor.execute(MAY_RELOAD)

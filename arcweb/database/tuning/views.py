@@ -149,18 +149,26 @@ def database_setting(request: HttpRequest, name: str) -> HttpResponse:
         return page(
             400, wrong=f"ALTER SYSTEM has set nothing for {name}: it comes from {one.where or 'its default'}."
         )
+    now_written = reading.written(name)
+    shown["waits"] = now_written if now_written and not one.is_already(now_written) else ""
     shown["looking"] = True
     if step == "look":
-        return page(seen=one.words)
-    seen = request.POST.get("seen", "")
+        return page(seen=one.words, written=now_written)
+    seen, written = request.POST.get("seen", ""), request.POST.get("written", "")
     if request.POST.get("typed", "").strip() != name:
-        return page(400, seen=seen, wrong=f"Type {name} to confirm.")
+        return page(400, seen=seen, written=written, wrong=f"Type {name} to confirm.")
     try:
         effect = changing.change(
-            one, value=None if resets else value, seen=seen, reload=bool(request.POST.get("reload"))
+            one,
+            value=None if resets else value,
+            seen=seen,
+            written=written,
+            reload=bool(request.POST.get("reload")),
         )
     except changing.SettingError as error:
-        return page(409, seen=one.words, wrong=str(error))
+        by_now = reading.parameters([name])[name]
+        shown["one"] = by_now
+        return page(409, seen=by_now.words, written=reading.written(name), wrong=str(error))
     SAY.get(effect.state, messages.info)(request, effect.sentence)
     return HttpResponseRedirect(f"{reverse('admin:database_tuning')}#{name}")
 

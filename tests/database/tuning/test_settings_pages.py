@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +73,13 @@ def body(response: Any, status: int = 200) -> str:
     return str(response.content.decode())
 
 
+def looked(admin: Client, address: str, **asked: str) -> dict[str, str]:
+    """What the form that shows the difference sends, with its hidden fields as the page has them."""
+    page = body(admin.post(address, {"step": "look", **asked}))
+    hidden = re.findall(r'<input type="hidden" name="(step|value|seen|written|reset)" value="([^"]*)">', page)
+    return {name: unescape(value) for name, value in hidden} | {"reload": "1"}
+
+
 def test_the_page_says_what_is_recommended_and_why(admin: Client) -> None:
     page = body(admin.get(f"{PAGE}?ram=16GB&cores=4"))
     assert "25 % of 16 GB of memory" in page
@@ -108,11 +117,12 @@ def test_a_setting_is_changed_holds_and_is_taken_back(admin: Client, alone: None
     address = f"{PAGE}log_temp_files/"
     before = in_a_new_session("log_temp_files")
     assert "Look at the difference" in body(admin.get(address))
-    looked = body(admin.post(address, {"step": "look", "value": "33MB"}))
-    assert f"<del>{before}</del>" in looked
-    assert "<ins>33MB</ins>" in looked
-    assert "ALTER SYSTEM SET log_temp_files = &#x27;33MB&#x27;;" in looked
-    change = {"step": "set", "value": "33MB", "seen": before, "reload": "1"}
+    difference = body(admin.post(address, {"step": "look", "value": "33MB"}))
+    assert f"<del>{before}</del>" in difference
+    assert "<ins>33MB</ins>" in difference
+    assert "ALTER SYSTEM SET log_temp_files = &#x27;33MB&#x27;;" in difference
+    change = looked(admin, address, value="33MB")
+    assert change["seen"] == before
     assert "Type log_temp_files to confirm" in body(admin.post(address, change), 400)
     assert in_a_new_session("log_temp_files") == before
     assert not Event.objects.filter(kind="postgres.configured").exists()
@@ -124,7 +134,7 @@ def test_a_setting_is_changed_holds_and_is_taken_back(admin: Client, alone: None
     late = change | {"typed": "log_temp_files", "value": "44MB"}
     assert f"changed meanwhile, from “{before}” to “33MB”" in body(admin.post(address, late), 409)
     assert "ALTER SYSTEM RESET" in body(admin.post(address, {"step": "look", "reset": "1"}))
-    reset = {"step": "set", "reset": "1", "seen": "33MB", "reload": "1", "typed": "log_temp_files"}
+    reset = looked(admin, address, reset="1") | {"typed": "log_temp_files"}
     told = body(admin.post(address, reset, follow=True))
     assert f"log_temp_files is {before} again, from: arc.conf, line" in told
     assert in_a_new_session("log_temp_files") == before
@@ -133,18 +143,54 @@ def test_a_setting_is_changed_holds_and_is_taken_back(admin: Client, alone: None
     )
 
 
+def test_a_change_that_is_written_and_not_loaded_is_not_overwritten_unseen(
+    admin: Client, alone: None
+) -> None:
+    address, typed = f"{PAGE}log_temp_files/", {"typed": "log_temp_files"}
+    before = in_a_new_session("log_temp_files")
+    mine = looked(admin, address, value="44MB") | typed
+    theirs = looked(admin, address, value="33MB") | typed
+    del theirs["reload"]
+    assert "it is not loaded yet" in body(admin.post(address, theirs, follow=True))
+    assert in_a_new_session("log_temp_files") == before
+    refused = body(admin.post(address, mine), 409)
+    assert "“33MB” is written in the files and not loaded yet. Look at it again." in refused
+    assert reading.written("log_temp_files") == "33MB"
+    again = body(admin.post(address, {"step": "look", "value": "44MB"}))
+    assert '<dt>Written, not loaded yet</dt><dd class="mono">33MB</dd>' in again
+    body(admin.post(address, looked(admin, address, value="44MB") | typed, follow=True))
+    assert in_a_new_session("log_temp_files") == "44MB"
+
+
+def test_of_two_changes_at_once_one_is_refused(admin: Client, alone: None) -> None:
+    address, typed = f"{PAGE}log_temp_files/", {"typed": "log_temp_files"}
+    mine = looked(admin, address, value="44MB") | typed
+    before = in_a_new_session("log_temp_files")
+    with changing._turn("log_temp_files"):
+        refused = body(admin.post(address, mine), 409)
+    assert "Somebody else changes log_temp_files just now." in refused
+    assert in_a_new_session("log_temp_files") == before
+    assert not Event.objects.filter(kind="postgres.configured").exists()
+    # Both have read what it was; the other's change is loaded between that and the writing of this one.
+    one = reading.parameters(["log_temp_files"])["log_temp_files"]
+    values: Any = {"seen": one.words, "written": reading.written(one.name), "reload": True}
+    assert changing.change(one, value="33MB", **values).state == "good"
+    with pytest.raises(changing.ConflictError, match=r"changed meanwhile, from .* to “33MB”"):
+        changing.change(one, value="44MB", **values)
+    assert in_a_new_session("log_temp_files") == "33MB"
+
+
 def test_what_needs_a_restart_waits_for_it(admin: Client, alone: None) -> None:
     now = in_a_new_session("max_worker_processes")
-    change = {"step": "set", "value": "9", "seen": now, "reload": "1", "typed": "max_worker_processes"}
-    told = body(admin.post(f"{PAGE}max_worker_processes/", change, follow=True))
+    address, typed = f"{PAGE}max_worker_processes/", {"typed": "max_worker_processes"}
+    told = body(admin.post(address, looked(admin, address, value="9") | typed, follow=True))
     assert (
         f"max_worker_processes is written and waits for a restart of PostgreSQL; until then it is {now}."
         in told
     )
     assert "1 setting waits for a restart of PostgreSQL: max_worker_processes (9)." in body(admin.get(PAGE))
     assert any("max_worker_processes" in finding.sentence for finding in judged.find())
-    reset = {"step": "set", "reset": "1", "seen": now, "reload": "1", "typed": "max_worker_processes"}
-    body(admin.post(f"{PAGE}max_worker_processes/", reset, follow=True))
+    body(admin.post(address, looked(admin, address, reset="1") | typed, follow=True))
     assert "waits for a restart of PostgreSQL: max" not in body(admin.get(PAGE))
 
 
