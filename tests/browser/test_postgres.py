@@ -1,4 +1,4 @@
-"""The PostgreSQL rooms in a browser: a blocker is ended, and who waited goes on."""
+"""The PostgreSQL rooms in a browser: a blocker is ended, who waited goes on; a setting is set, and holds."""
 
 from __future__ import annotations
 
@@ -53,3 +53,55 @@ def test_the_blocker_is_ended_and_who_waited_goes_on(site: Site, page: Page) -> 
         holder.close()
         waiting.join(10)
         waiter.close()
+
+
+def in_a_new_session(site: Site, name: str) -> str:
+    with session(site, "the-setting") as new:
+        row = new.execute("SELECT current_setting(%s)", [name]).fetchone()
+        assert row is not None
+        return str(row[0])
+
+
+def test_a_setting_is_applied_and_holds(site: Site, page: Page) -> None:
+    before = in_a_new_session(site, "work_mem")
+    wanted = "9MB"
+    assert before != wanted
+    site.log_in(page)
+    page.goto(f"{site.url}/postgres/tuning/")
+    line = page.locator("#work_mem")
+    expect(line.locator("td").first).to_contain_text(before)
+    try:
+        line.get_by_role("link", name="Change work_mem").click()
+        page.get_by_label("New value").fill(wanted)
+        page.get_by_role("button", name="Look at the difference").click()
+        expect(page.locator("del")).to_have_text(before)
+        expect(page.locator("ins")).to_have_text(wanted)
+        expect(page.get_by_text(f"ALTER SYSTEM SET work_mem = '{wanted}';")).to_be_visible()
+        expect(page.get_by_label("Reload the files now")).to_be_checked()
+        page.get_by_label("To confirm").fill("work_mem")
+        page.get_by_role("button", name="Set work_mem").click()
+        told = f"work_mem is {wanted} now, for every new session and statement."
+        expect(page.get_by_text(told)).to_be_visible()
+        page.reload()
+        expect(line.locator("td").first).to_contain_text(wanted)
+        expect(line.locator("td").first).to_contain_text("ALTER SYSTEM")
+        assert in_a_new_session(site, "work_mem") == wanted
+        page.screenshot(path="test-results/postgres-setting-holds.png", full_page=True)
+        # And back.
+        line.get_by_role("link", name="Change work_mem").click()
+        page.get_by_role("button", name="Take out what ALTER SYSTEM set").click()
+        page.get_by_label("To confirm").fill("work_mem")
+        page.get_by_role("button", name="Reset work_mem").click()
+        expect(page.get_by_text(f"work_mem is {before} again, from:")).to_be_visible()
+        assert in_a_new_session(site, "work_mem") == before
+    finally:
+        if in_a_new_session(site, "work_mem") != before:
+            put_back(site, "work_mem")
+
+
+def put_back(site: Site, name: str) -> None:
+    """For whoever looks at the same site next, when a test stopped half way."""
+    with session(site, "the-setting") as new:
+        new.autocommit = True
+        new.execute(f"ALTER SYSTEM RESET {name}")
+        new.execute("SELECT pg_reload_conf()")
