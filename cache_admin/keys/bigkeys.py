@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
@@ -14,8 +14,8 @@ from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from cache_admin import masking
 from cache_admin.keys import names
-from cache_admin.keys.mass import Progress, Wait
-from cache_admin.keys.scan import COUNT, SAMPLES, Filters, batches, words
+from cache_admin.keys.pacing import Pace, Progress, Wait
+from cache_admin.keys.scan import COUNT, SAMPLES, Filters, batches, trips, words
 from cache_admin.keys.values import LENGTHS
 
 #: Keys and prefixes that a survey names; prefixes that it keeps apart while it counts.
@@ -75,8 +75,8 @@ def survey(client: Redis, progress: Progress, wait: Wait) -> Survey:
     prefixes: defaultdict[bytes, Sum] = defaultdict(Sum)
     heaps: defaultdict[str, list[tuple[int, bytes]]] = defaultdict(list)
     looked_at = total = 0
+    pace = Pace(PAUSE, wait)
     for _, found in batches(client, Filters()):
-        chunk = time.monotonic()
         for key, kind, size in measure(client, found):
             types[kind].add(size)
             prefix = names.branch(key) or b""
@@ -90,7 +90,7 @@ def survey(client: Redis, progress: Progress, wait: Wait) -> Survey:
         if looked_at % (COUNT * 50) == 0 or not total:
             total = int(client.dbsize())
         progress(min(looked_at, total), total, "")
-        wait((time.monotonic() - chunk) * PAUSE)
+        pace.pause()
     progress(total, total, "")
     common = sorted(prefixes.items(), key=lambda item: -item[1].bytes)[:TOP]
     return Survey(
@@ -103,28 +103,31 @@ def survey(client: Redis, progress: Progress, wait: Wait) -> Survey:
     )
 
 
-def measure(client: Redis, keys: list[bytes]) -> Iterable[tuple[bytes, str, int]]:
-    """Key, type and bytes of each that is still there; with one round trip."""
-    if not keys:
-        return
+def measure(client: Redis, keys: Sequence[bytes]) -> Iterator[tuple[bytes, str, int]]:
+    """Key, type and bytes of each that is still there. Raises redis.exceptions.RedisError."""
+    for trip in trips(keys):
+        kinds, taken = _ask(client, trip)
+        for answer in (*kinds, *taken):
+            if isinstance(answer, NoPermissionError):
+                raise answer
+        for key, kind, size in zip(trip, kinds, taken, strict=True):
+            if isinstance(size, int) and not isinstance(kind, RedisError):
+                yield key, words(kind), size
+
+
+def _ask(client: Redis, keys: Sequence[bytes]) -> tuple[list[Any], list[Any]]:
+    """Types and bytes of these keys, or why not, with one round trip."""
     # redis-py's pipeline costs four times as much, its packing alone twice; there may be a million keys.
     packed = b"".join([TYPE % (len(key), key) for key in keys] + [MEMORY % (len(key), key) for key in keys])
     connection = client.connection_pool.get_connection()
     try:
         connection.send_packed_command([packed])
-        kinds = [_answer(connection) for _ in keys]
-        taken = [_answer(connection) for _ in keys]
+        return [_answer(connection) for _ in keys], [_answer(connection) for _ in keys]
     except BaseException:
         connection.disconnect()  # answers may be left in it
         raise
     finally:
         client.connection_pool.release(connection)
-    for answer in (*kinds, *taken):
-        if isinstance(answer, NoPermissionError):
-            raise answer
-    for key, kind, size in zip(keys, kinds, taken, strict=True):
-        if isinstance(size, int) and not isinstance(kind, RedisError):
-            yield key, words(kind), size
 
 
 def _answer(connection: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from array import array
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,13 +13,10 @@ import numpy as np
 from redis import Redis
 
 from cache_admin.keys import names
-from cache_admin.keys.scan import COUNT, SAMPLES, Filters, batches
+from cache_admin.keys.pacing import Pace, Progress, Wait
+from cache_admin.keys.scan import COUNT, SAMPLES, Filters, batches, trips
 from cache_admin.server.purposes import PRECIOUS, purpose_of
 
-#: (keys looked at, keys in the database, words); may raise to stop the work.
-Progress = Callable[[int, int, str], None]
-#: Sleeps so many seconds; may raise to stop the work.
-Wait = Callable[[float], None]
 #: Names on the page, and keys whose memory is asked.
 SAMPLE, MEASURED = 20, 1_000
 #: Pause after each chunk, as a share of the time it took: others get the server's other half.
@@ -65,42 +62,51 @@ def count(client: Redis, pattern: bytes, progress: Progress, wait: Wait) -> Coun
     precious: Counter[str] = Counter()
     looked_at = measured = total = 0
     size: int | None = 0
+    pace = Pace(PAUSE, wait)
     for _, found in batches(client, Filters(pattern)):
         looked_at += COUNT
-        chunk = time.monotonic()
         for key in found:
             if (purpose := purpose_of(key)) in PRECIOUS:
                 precious[purpose] += 1
             if len(sample) < SAMPLE and (words := names.shown(key)) not in sample:
                 sample.append(words)
         asked = found if measured < MEASURED else found[:2]
-        if size is not None and asked:
-            with client.pipeline(transaction=False) as pipe:
-                for key in asked:
-                    pipe.execute_command("MEMORY USAGE", key, "SAMPLES", SAMPLES)
-                answers = pipe.execute(raise_on_error=False)
-            if any(isinstance(answer, Exception) for answer in answers):
-                size = None
-            else:
-                size += sum(answer or 0 for answer in answers)
-                measured += len(asked)
+        if size is not None and (more := _memory(client, asked)) is not None:
+            size += more
+            measured += len(asked)
+        else:
+            size = None
         seen.extend(hash(key) for key in found)
         if looked_at % (COUNT * 50) == 0 or not total:
             total = int(client.dbsize())
         progress(min(looked_at, total), total, f"{len(seen):,} match")
-        wait((time.monotonic() - chunk) * PAUSE)
+        pace.pause()
     keys = len(np.unique(np.frombuffer(seen, dtype=np.int64))) if seen else 0
     progress(total, total, f"{keys:,} match")
     estimate = round(size * keys / measured) if size is not None and measured else size
     return Count(keys, estimate, measured, dict(precious), sample, time.monotonic() - started)
 
 
+def _memory(client: Redis, keys: Sequence[bytes]) -> int | None:
+    """Bytes of these keys together; None: the server does not tell."""
+    size = 0
+    with client.pipeline(transaction=False) as pipe:
+        for trip in trips(keys):
+            for key in trip:
+                pipe.execute_command("MEMORY USAGE", key, "SAMPLES", SAMPLES)
+            for answer in pipe.execute(raise_on_error=False):
+                if isinstance(answer, Exception):
+                    return None
+                size += answer or 0
+    return size
+
+
 def delete(client: Redis, pattern: bytes, confirmed: int, progress: Progress, wait: Wait) -> int:
     """Delete what matches now; returns how many keys. Raises MoreThanConfirmedError, and what stops it."""
     most = confirmed + max(MORE_KEYS, int(confirmed * MORE_SHARE))
     looked_at = deleted = total = 0
+    pace = Pace(PAUSE, wait)
     for _, found in batches(client, Filters(pattern)):
-        chunk = time.monotonic()
         looked_at += COUNT
         if deleted + len(found) > most:
             raise MoreThanConfirmedError(deleted)
@@ -109,6 +115,6 @@ def delete(client: Redis, pattern: bytes, confirmed: int, progress: Progress, wa
         if not total:
             total = int(client.dbsize()) + deleted
         progress(min(looked_at, total), total, f"{deleted:,} deleted")
-        wait((time.monotonic() - chunk) * PAUSE)
+        pace.pause()
     progress(total, total, f"{deleted:,} deleted")
     return deleted

@@ -15,8 +15,10 @@ from redis.exceptions import ResponseError
 from cache_admin import masking
 from cache_admin.keys import names
 
-#: Keys that one SCAN looks at: short enough that other clients do not notice.
-COUNT = 200
+#: Keys that one SCAN looks at, and keys that are asked about in one round trip. The server carries a round
+#: trip out before it turns to anybody else; one of these takes it as long as some GETs, which
+#: tests/cache_admin/keys/test_million.py holds and `make bench` measures.
+COUNT, TRIP = 100, 20
 #: What one request may take: seconds, and keys looked at.
 SECONDS, KEYS = 0.25, 100_000
 #: Rows of a page at least, if there are so many; one SCAN may bring some more.
@@ -115,26 +117,33 @@ def browse(client: Redis, filters: Filters, cursor: int = 0) -> Listing:
 
 def describe(client: Redis, keys: Sequence[bytes], filters: Filters | None = None) -> list[Row]:
     """Type, expiry and size of each key that is still there and passes."""
-    if not keys:
-        return []
     passing = filters or Filters()
+    rows = []
     with client.pipeline(transaction=False) as pipe:
-        for key in keys:
-            pipe.execute_command("TYPE", key)
-            pipe.execute_command("PTTL", key)
-        answers = pipe.execute()
-        there = [
-            (key, words(kind), int(ttl))
-            for key, kind, ttl in zip(keys, answers[::2], answers[1::2], strict=True)
-            if words(kind) != "none" and ttl != -2 and passing.lasts(ttl)
-        ]
-        for key, _, _ in there:
-            pipe.execute_command("MEMORY USAGE", key, "SAMPLES", SAMPLES)
-        sizes = pipe.execute(raise_on_error=False)  # a user of the server may be denied this one
-    return [
-        Row(key, kind, ttl if ttl >= 0 else None, size if isinstance(size, int) else None)
-        for (key, kind, ttl), size in zip(there, sizes, strict=True)
-    ]
+        for trip in trips(keys):
+            for key in trip:
+                pipe.execute_command("TYPE", key)
+                pipe.execute_command("PTTL", key)
+            answers = pipe.execute()
+            there = [
+                (key, words(kind), int(ttl))
+                for key, kind, ttl in zip(trip, answers[::2], answers[1::2], strict=True)
+                if words(kind) != "none" and ttl != -2 and passing.lasts(ttl)
+            ]
+            for key, _, _ in there:
+                pipe.execute_command("MEMORY USAGE", key, "SAMPLES", SAMPLES)
+            sizes = pipe.execute(raise_on_error=False)  # a user of the server may be denied this one
+            rows += [
+                Row(key, kind, ttl if ttl >= 0 else None, size if isinstance(size, int) else None)
+                for (key, kind, ttl), size in zip(there, sizes, strict=True)
+            ]
+    return rows
+
+
+def trips(keys: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """The keys in the portions of one round trip each."""
+    for first in range(0, len(keys), TRIP):
+        yield keys[first : first + TRIP]
 
 
 def tree(client: Redis, pattern: bytes, below: bytes) -> Tree:

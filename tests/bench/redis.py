@@ -2,13 +2,19 @@
 
 A session's read and the cache are compared with redis-py's GET and SET of the same bytes, in turns, each
 figure the time of one operation out of BATCH in a row. The pages are asked on two databases of one server.
+What others notice of browsing and of the jobs is the 99th percentile of a GET beside them.
 """
 
 from __future__ import annotations
 
 import statistics
+import subprocess
+import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 FEW, MANY = 1_000, 1_000_000
 BATCH = 100
@@ -18,6 +24,21 @@ for i = tonumber(ARGV[1]), tonumber(ARGV[2]) do
   redis.call('SET', 'user:' .. i .. ':profile', '{"name":"John","visits":' .. i .. '}')
 end
 """
+
+#: Reads one key as fast as it can; prints the 99th percentile of the times, in microseconds.
+READER = """
+import sys, time
+from redis import Redis
+server = Redis.from_url(sys.argv[1])
+times, end = [], time.perf_counter() + float(sys.argv[2])
+while (now := time.perf_counter()) < end:
+    server.get("user:7:profile")
+    times.append(time.perf_counter() - now)
+times.sort()
+print(round(times[int(len(times) * .99)] * 1e6))
+"""
+READING_SECONDS = 0.7
+MOST_ROUNDS_BESIDE = 10
 
 InTurns = Callable[..., list[float]]
 Report = Callable[[str, float, float, str], None]
@@ -35,6 +56,7 @@ def fill(url: str, keys: int) -> None:
 
 def bench_redis(rounds: int, in_turns: InTurns, report: Report) -> None:
     bench_reads(rounds, in_turns, report)
+    bench_beside(rounds, report)
     bench_keys(rounds)
 
 
@@ -128,3 +150,104 @@ def bench_keys(rounds: int) -> None:
         ratio = statistics.median(large) / statistics.median(small)
         p95 = [statistics.quantiles(one, n=20)[-1] for one in (small, large)]
         print(f"| {title} | {p95[0]:.1f} ms | {p95[1]:.1f} ms | {ratio:.2f} |", flush=True)
+
+
+def bench_beside(rounds: int, report: Report) -> None:
+    """A reader's 99th percentile beside browsing and each job, against that beside PINGs, in turns.
+
+    The process that sends PINGs works as hard: what is left is what the server is held up.
+    """
+    from django.conf import settings
+
+    from cache_admin import connections
+    from cache_admin.keys import bigkeys, mass, scan
+
+    usual = settings.REDIS_URL
+    settings.REDIS_URL = usual.removesuffix("db=0") + "db=15"
+    fill(settings.REDIS_URL, MANY)
+    try:
+        with connections.client("cache", timeout=5) as own:
+            position = 0
+
+            def browse() -> None:
+                nonlocal position
+                position = scan.browse(own, scan.Filters(), position).cursor
+
+            jobs: dict[str, Callable[[Callable[[float], None]], object]] = {
+                "big keys": lambda wait: bigkeys.survey(own, nothing, wait),
+                "the count of a pattern": lambda wait: mass.count(own, b"user:*", nothing, wait),
+                "its deletion": lambda wait: mass.delete(own, b"user:?*", MANY, nothing, wait),
+            }
+            compared("browsing", browse, own, rounds, report)
+            for name, job in jobs.items():
+                with in_steps(job) as step:
+                    compared(name, step, own, rounds, report)
+    finally:
+        fill(settings.REDIS_URL, 0)
+        settings.REDIS_URL = usual
+
+
+def compared(name: str, step: Callable[[], object], own: Any, rounds: int, report: Report) -> None:
+    from django.conf import settings
+
+    beside, alone = [], []
+    for _ in range(min(rounds, MOST_ROUNDS_BESIDE)):
+        alone.append(p99_while(own.ping, settings.REDIS_URL))
+        beside.append(p99_while(step, settings.REDIS_URL))
+    ours, plain = (statistics.median(taken) / 1000 for taken in (beside, alone))
+    report(f"p99 of GET beside {name}, {MANY:,} keys", ours, plain, "beside PING")
+
+
+def p99_while(work: Callable[[], object], url: str) -> int:
+    """The reader's 99th percentile, in microseconds, while this process repeats the work."""
+    reader = subprocess.Popen(
+        [sys.executable, "-c", READER, url, str(READING_SECONDS)], stdout=subprocess.PIPE, text=True
+    )
+    while reader.poll() is None:
+        work()
+    assert reader.returncode == 0
+    assert reader.stdout is not None
+    with reader.stdout as said:
+        return int(said.read())
+
+
+def nothing(*_: Any) -> None:
+    """Reports and waits for nobody."""
+
+
+class Over(Exception):  # noqa: N818
+    """Ends a job that is carried out in steps."""
+
+
+@contextmanager
+def in_steps(run: Callable[[Callable[[float], None]], object]) -> Iterator[Callable[[], None]]:
+    """The job, again and again, in a thread of its own: it pauses as it asks for, goes on when stepped."""
+    turn, done, over = threading.Semaphore(0), threading.Semaphore(0), threading.Event()
+
+    def wait(seconds: float) -> None:
+        time.sleep(seconds)
+        done.release()
+        turn.acquire()
+        if over.is_set():
+            raise Over
+
+    def work() -> None:
+        turn.acquire()
+        try:
+            while not over.is_set():
+                run(wait)
+        except Over:
+            pass
+
+    def step() -> None:
+        turn.release()
+        done.acquire()
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield step
+    finally:
+        over.set()
+        turn.release()
+        thread.join()
