@@ -171,6 +171,9 @@ POSTGRES_SSLMODE = env.text(
 )
 #: "transaction": POSTGRES_HOST is PgBouncer in that mode. Nothing is set for longer than a transaction then.
 POSTGRES_POOLER = env.text("POSTGRES_POOLER", "", choices=["", "transaction"])
+#: PostgreSQL itself, for backups and restores, where POSTGRES_HOST is a pooler; empty: POSTGRES_HOST.
+POSTGRES_DIRECT_HOST = env.text("POSTGRES_DIRECT_HOST")
+POSTGRES_DIRECT_PORT = env.integer("POSTGRES_DIRECT_PORT", 5432, low=1, high=65535)
 ARC_TEMPLATE_DATABASE = env.text("ARC_TEMPLATE_DATABASE", "arc_template")
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {

@@ -2,8 +2,8 @@
 
 A row's hash is sha256 over the text of its columns, in the order of their names; a table's is the sum of its
 rows' hashes modulo 2^256, so that neither the order of rows nor that of columns matters and nothing has to be
-sorted or kept. The sum shows damage and loss; against somebody who may write both table and manifest it proves
-nothing, as no hash beside the data would.
+sorted or kept. The sum shows damage and loss; against somebody who may write both table and manifest it
+proves nothing, as no hash beside the data would.
 
 Vectors count as sha256 of their binary form (`vector_send`): their text takes three times as long to make.
 Every other type counts as its text, with all that text depends on set for the transaction.
