@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -64,8 +64,8 @@ def hold(schema: str = "", check: Callable[[], None] | None = None) -> Iterator[
     try:
         relations = _lock(connection, schema)
         row = connection.execute("SELECT pg_export_snapshot(), clock_timestamp()").fetchone()
-        assert row is not None
-        yield Snapshot(connection, row[0], row[1], relations)
+        name, moment = row or ("", datetime.now(UTC))
+        yield Snapshot(connection, name, moment, relations)
     finally:
         connection.close()
 
