@@ -12,6 +12,7 @@ from typing import ClassVar
 
 import psycopg
 
+from arcweb.embedded import wal
 from arcweb.embedded.errors import EmbeddedError
 from arcweb.embedded.files import (
     append_owned,
@@ -39,7 +40,8 @@ SETTINGS = {
     # Physical backups: switching these later would need a restart.
     "wal_level": "replica",
     "archive_mode": "on",
-    "archive_command": "/bin/true",
+    "archive_command": wal.ARCHIVE_COMMAND,
+    "archive_timeout": wal.ARCHIVE_TIMEOUT,
     "summarize_wal": "on",
     # A page that forgot its transaction must not hold back vacuum for a day.
     "idle_in_transaction_session_timeout": "5min",
@@ -61,6 +63,7 @@ THROWAWAY_SETTINGS = {
     "shared_buffers": "64MB",
     "maintenance_work_mem": "64MB",
 }
+NO_ARCHIVE = {"archive_command": "/bin/true", "archive_timeout": "0"}
 
 
 class Postgres(Server):
@@ -95,6 +98,8 @@ class Postgres(Server):
             tell("Creating the PostgreSQL cluster")
             self._create_cluster()
         self._check_version()
+        if self.options.archives:
+            wal.prepare(self.folder.parent, self.user)
         write_private(self.folder / CONFIGURATION, self.configuration(), owner=self.user)
 
     def configuration(self) -> str:
@@ -104,6 +109,7 @@ class Postgres(Server):
             "unix_socket_directories": str(self.layout.socket_dir),
             **memory_settings(usable_memory()),
             **(THROWAWAY_SETTINGS if self.options.throwaway else {}),
+            **({} if self.options.archives else NO_ARCHIVE),
         }
         lines = ["# Written at every start. Your own settings: ALTER SYSTEM, or below the include."]
         lines += [f"{name} = '{value.replace(chr(39), chr(39) * 2)}'" for name, value in settings.items()]

@@ -54,8 +54,14 @@ class StackOptions:
     postgres: bool = True
     #: For tests: nothing is synced to disk, small buffers; `Stack.destroy` may delete it.
     throwaway: bool = False
+    #: PostgreSQL archives its write-ahead log. None: unless it is throw-away.
+    archive: bool | None = None
     #: The servers end when the process that started them ends, however it ends.
     dies_with_parent: bool = False
+
+    @property
+    def archives(self) -> bool:
+        return not self.throwaway if self.archive is None else self.archive
 
 
 @dataclass(frozen=True)

@@ -173,7 +173,8 @@ def test_the_app_gets_every_variable_that_settings_read_and_no_secret_of_others(
         assert names_in_settings() - NOT_PASSED_ON <= given, name
         assert given - names_in_settings() <= {"GUNICORN_CMD_ARGS"}, name
         assert "super-pw" not in _texts(services[name]["environment"])
-        assert "replication-pw" not in _texts(services[name]["environment"])
+        # It reads every database: only the service that takes base backups has it.
+        assert ("replication-pw" in _texts(services[name]["environment"])) == (name == "worker"), name
     assert not set(SECRETS.values()) & set(_texts(services["model"]["environment"]))
 
 
@@ -201,6 +202,9 @@ def entry_point(tmp_path: Path) -> Path:
     script = folder / "docker-entrypoint.sh"
     script.write_text('#!/bin/sh\nprogram=$1; shift\nexec "$program" $FIRST_OPTIONS "$@"\n')
     script.chmod(0o755)
+    # The account `postgres` is the image's.
+    (folder / "install").write_text('#!/bin/sh\nfor last; do :; done\nmkdir -p "$last"\n')
+    (folder / "install").chmod(0o755)
     return folder
 
 
@@ -246,7 +250,10 @@ def test_the_postgres_command_writes_a_configuration_that_postgresql_reads(
     data = tmp_path / "data"
     data.mkdir(mode=0o700)
     (data / "postgresql.conf").write_text("# as initdb leaves it\n")
-    command = [word.replace("/tmp/arc.conf", f"{tmp_path}/arc.conf") for word in service["command"]]
+    command = [
+        word.replace("/tmp/arc", f"{tmp_path}/arc").replace("/var/lib/arcweb-wal", f"{tmp_path}/wal")
+        for word in service["command"]
+    ]
     done = subprocess.run(
         command,
         env={
@@ -268,10 +275,48 @@ def test_postgresql_is_set_up_as_on_the_embedded_stack(services: dict[str, Any])
         re.match(r"(\w+) = '?(.*?)'?$", line).groups()  # type: ignore[union-attr]
         for line in services["postgres"]["environment"]["ARC_POSTGRES_CONFIG"].splitlines()
     )
-    sockets = {"listen_addresses", "unix_socket_permissions"}
-    assert {name: value for name, value in SETTINGS.items() if name not in sockets}.items() <= given.items()
+    places = {"listen_addresses", "unix_socket_permissions", "archive_command"}
+    assert {name: value for name, value in SETTINGS.items() if name not in places}.items() <= given.items()
     wanted = set(re.findall(r"\\getenv \w+ (\w+)", (ROOT / "arcweb/embedded/init.sql").read_text()))
     assert wanted <= set(services["postgres"]["environment"])
+
+
+def test_the_log_is_archived_where_the_worker_finds_it(services: dict[str, Any]) -> None:
+    postgres, worker = services["postgres"], services["worker"]
+    folder = worker["environment"]["ARC_WAL_ARCHIVE_DIR"]
+    program = "/usr/local/lib/arcweb/archive-wal.sh"
+    assert (
+        f"archive_command = 'sh {program} {folder} \"%p\" \"%f\"'\n"
+        in postgres["environment"]["ARC_POSTGRES_CONFIG"]
+    )
+    assert f"./arcweb/embedded/archive-wal.sh:{program}:ro" in postgres["volumes"]
+    assert f"wal-archive:{folder}" in postgres["volumes"]
+    assert f"wal-archive:{folder}" in worker["volumes"]
+    assert f"wal-archive:{folder}:ro" in services["web"]["volumes"]
+    others = set(services) - {"postgres", "worker", "web"}
+    assert not [name for name in others if "wal-archive" in str(services[name].get("volumes"))]
+    # The folder is the group's, and the program leaves it the files.
+    assert f"--group=postgres --mode=770 {folder}" in postgres["command"][-1]
+    assert services["worker"]["group_add"] == services["web"]["group_add"] == ["999"]
+
+
+def test_the_rules_let_the_role_of_base_backups_in(
+    services: dict[str, Any], entry_point: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    subprocess.run(
+        [word.replace("/tmp/arc", f"{tmp_path}/arc").replace("/var/lib/arcweb-wal", f"{tmp_path}/wal")
+         for word in services["postgres"]["command"]],
+        env={**services["postgres"]["environment"], "PATH": f"{entry_point}:{os.environ['PATH']}",
+             "PGDATA": str(data), "FIRST_OPTIONS": "--version"},
+        capture_output=True, check=True,
+    )  # fmt: skip
+    rules = (tmp_path / "arc_hba.conf").read_text()
+    assert rules == (
+        f'include_if_exists "{data}/pg_hba.conf"\nhost replication arc_replication all scram-sha-256\n'
+    )
+    assert "hba_file = '/tmp/arc_hba.conf'" in services["postgres"]["environment"]["ARC_POSTGRES_CONFIG"]
 
 
 def test_the_image_is_built_from_hashes_runs_as_a_number_and_holds_every_package() -> None:
