@@ -12,11 +12,12 @@ from redis import Redis
 
 from cache_admin.connections import Role
 from cache_admin.keys import decode, edit, names, values
+from cache_admin.keys.addressed import gone_while_typing, key_url, key_view
 from cache_admin.keys.audit import note
 from cache_admin.keys.element_forms import AnewForm
 from cache_admin.keys.elements import KeyGone
 from cache_admin.keys.forms import ExpiryForm, RenameForm, ValueForm
-from cache_admin.keys.views import gone, key_url, key_view, show, to_type
+from cache_admin.keys.views import show, to_type
 from cache_admin.rooms import link
 
 BRIEF = 80
@@ -36,7 +37,7 @@ def change_value(request: HttpRequest, role: Role, client: Redis, key: bytes) ->
         note("redis.key_edit", role, key, bytes=len(new))
         edit.change(client, key, form.cleaned_data["read"], new)
     except KeyGone:
-        return _kept(request, role, key, form)
+        return _gone(request, role, key, form)
     except edit.Changed as error:
         note("redis.key_conflict", role, key)
         now = decode.decode(error.now, whole=error.whole)
@@ -58,38 +59,20 @@ def _create(request: HttpRequest, role: Role, client: Redis, key: bytes, form: V
     """Make the key anew that had gone while somebody wrote in it."""
     anew = AnewForm(request.POST)
     if not form.is_valid() or not anew.is_valid():
-        return _kept(request, role, key, form, anew=anew, status=400)
+        return _gone(request, role, key, form, anew=anew, status=400)
     new, seconds = form.cleaned_data["value"], anew.cleaned_data["seconds"]
     note("redis.key_anew", role, key, bytes=len(new))
     try:
         edit.create(client, key, new, seconds)
     except edit.NameTaken:
-        return _kept(request, role, key, form, there=True)
+        return _gone(request, role, key, form, there=True)
     life = f"expires in {seconds:,} s" if seconds else "does not expire"
     messages.success(request, f"The key was made anew and {life}.")
     return redirect(key_url(role, key))
 
 
-def _kept(
-    request: HttpRequest,
-    role: Role,
-    key: bytes,
-    form: ValueForm,
-    *,
-    anew: AnewForm | None = None,
-    there: bool = False,
-    status: int = 409,
-) -> HttpResponse:
-    """The key is gone: what was typed stays, with an offer to make the key anew."""
-    kept: dict[str, Any] = {
-        "kept_form": form,
-        "kept_fields": [form["value"]],
-        "kept_action": key_url(role, key, "redis_key_value"),
-        "there": there,
-        "key_address": key_url(role, key),
-        **({"anew_form": anew} if anew else {}),
-    }
-    return gone(request, role, key, kept, status=status)
+def _gone(request: HttpRequest, role: Role, key: bytes, form: ValueForm, **more: Any) -> HttpResponse:
+    return gone_while_typing(request, role, key, form, fields=[form["value"]], page="redis_key_value", **more)
 
 
 @require_POST

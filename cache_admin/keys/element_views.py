@@ -15,12 +15,13 @@ from redis import Redis
 
 from cache_admin.connections import Role
 from cache_admin.keys import elements, names, values
+from cache_admin.keys.addressed import gone_while_typing, key_url, key_view
 from cache_admin.keys.audit import note
 from cache_admin.keys.element_forms import WORDS, AnewForm, ElementForm
 from cache_admin.keys.element_panel import label, panel
 from cache_admin.keys.elements import ElementChanged, KeyGone, KeyThere, Made
 from cache_admin.keys.scan import words
-from cache_admin.keys.views import gone, key_url, key_view, rule_of, show
+from cache_admin.keys.views import rule_of, show
 from cache_admin.rooms import link
 
 
@@ -53,7 +54,7 @@ def _write(
         return _refused(request, role, client, key, form, anew)
     made = Made(anew.cleaned_data["seconds"]) if anew else None
     if made is None and words(client.execute_command("TYPE", key)) != kind:
-        return _kept(request, role, key, form)
+        return _gone(request, role, key, form)
     note(f"redis.element_{'add' if adding else 'set'}", role, key, type=kind)
     do, step = _step(kind, form.cleaned_data, name, adding=adding or (made is not None and kind == "list"))
     if made and not adding:
@@ -64,9 +65,9 @@ def _write(
         note("redis.key_conflict", role, key)
         return _conflict(request, role, client, key, form, name or _named(form), error.now)
     except KeyGone:
-        return _kept(request, role, key, form)
+        return _gone(request, role, key, form)
     except KeyThere:
-        return _kept(request, role, key, form, there=True)
+        return _gone(request, role, key, form, there=True)
     done = f"The {WORDS[kind]} was {'added' if adding else 'changed'}"
     if made:
         life = f"expires in {made.seconds:,} s" if made.seconds else "does not expire"
@@ -151,7 +152,7 @@ def _conflict(
     try:
         known = values.facts(client, key)
     except KeyGone:
-        return _kept(request, role, key, form)
+        return _gone(request, role, key, form)
     code = request.POST.get("code") or elements.code_of(name)
     if not code:
         form.add_error("field" if kind == "hash" else "member", "There is one of this name already.")
@@ -166,7 +167,7 @@ def _refused(
 ) -> HttpResponse:
     """What was typed, with what is wrong with it."""
     if anew:
-        return _kept(request, role, key, form, anew=anew, status=400)
+        return _gone(request, role, key, form, anew=anew, status=400)
     try:
         if request.POST["do"] == "add":
             return show(request, role, client, key, forms={"new_form": form}, status=400)
@@ -177,31 +178,14 @@ def _refused(
         made = panel(known, rule_of(request, key, known.kind), name, code, now)
         return show(request, role, client, key, forms={"element": replace(made, form=form)}, status=400)
     except KeyGone:
-        return _kept(request, role, key, form, status=400)
+        return _gone(request, role, key, form, status=400)
 
 
-def _kept(
-    request: HttpRequest,
-    role: Role,
-    key: bytes,
-    form: ElementForm,
-    *,
-    anew: AnewForm | None = None,
-    there: bool = False,
-    status: int = 409,
-) -> HttpResponse:
-    """The key is gone: what was typed stays, with an offer to make the key anew."""
-    kept: dict[str, Any] = {
-        "kept_form": form,
-        "kept_fields": form.entries(),
-        "kept_action": key_url(role, key, "redis_key_element"),
-        "kept_hidden": {name: request.POST.get(name, "") for name in ("kind", "do", "code")},
-        "there": there,
-        "key_address": key_url(role, key),
-    }
-    if anew:
-        kept["anew_form"] = anew
-    return gone(request, role, key, kept, status=status)
+def _gone(request: HttpRequest, role: Role, key: bytes, form: ElementForm, **more: Any) -> HttpResponse:
+    hidden = {name: request.POST.get(name, "") for name in ("kind", "do", "code")}
+    return gone_while_typing(
+        request, role, key, form, fields=form.entries(), page="redis_key_element", hidden=hidden, **more
+    )
 
 
 def _back(request: HttpRequest, role: Role, key: bytes, **query: str) -> str:

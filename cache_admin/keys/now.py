@@ -20,7 +20,8 @@ from redis.exceptions import ResponseError
 from arcweb.servers import duration
 from cache_admin import connections
 from cache_admin.connections import Role
-from cache_admin.keys import names, values
+from cache_admin.keys import longnames, values
+from cache_admin.keys.addressed import key_at
 from cache_admin.keys.elements import KeyGone
 from cache_admin.keys.secrecy import Rule
 from cache_admin.keys.values import Facts, Value
@@ -55,12 +56,9 @@ class Seen:
         asked = request.GET
         return cls(asked.get("kind", ""), asked.get("mark", ""), int(last), asked.get("place", ""))
 
-    def watched(self, request: HttpRequest, role: Role, key: bytes) -> dict[str, Any] | None:
-        """What the fragment needs; None for a name too long for an address: finding it means scanning."""
-        if len(key) > names.LONGEST_IN_ADDRESS:
-            return None
+    def watched(self, role: Role, code: str) -> dict[str, Any]:
+        """What the fragment needs. code: of the key's address."""
         asked = {"role": role, "kind": self.kind, "mark": self.mark, "last": self.last, "place": self.place}
-        code = names.code_of(key)
         left = self.last / 1000 - time.time()
         soon = self.last and left < 60
         return {
@@ -85,34 +83,31 @@ class Seen:
 def now(request: HttpRequest, role: Role, code: str) -> HttpResponse:
     """The fragment. It reads what the page reads, without making the key look used."""
     seen = Seen.read(request)
-    try:
-        key = names.read_code(code)
-    except ValueError as error:
-        raise Http404(str(error)) from error
-    if isinstance(key, names.LongName):
-        raise Http404("A key of so long a name is not watched: finding it means looking at all keys.")
     with connections.client(role) as client:
         _without_touching(client)
         try:
+            key = key_at(client, code)
             known = values.facts(client, key)
             mark_only = Rule(key, known.kind, sees=False)
             present = Seen.of(known, values.value(client, key, known, mark_only, seen.place), seen.place)
+        except longnames.NotMet as error:
+            raise Http404("The key was not met in time; it may be there.") from error
         except KeyGone:
-            return _fragment(request, role, key, seen, "gone")
+            return _fragment(request, role, code, seen, "gone")
         except ValueError as error:
             raise BadRequest(str(error)) from error
-    return _fragment(request, role, key, seen, seen.differs(present), present)
+    return _fragment(request, role, code, seen, seen.differs(present), present)
 
 
 def _fragment(
-    request: HttpRequest, role: Role, key: bytes, seen: Seen, what: str, present: Seen | None = None
+    request: HttpRequest, role: Role, code: str, seen: Seen, what: str, present: Seen | None = None
 ) -> HttpResponse:
-    shown = seen.watched(request, role, key) or {}
+    shown = seen.watched(role, code)
     shown |= {"what": what, "news": what != request.GET.get("said", "")}
     if what:
         shown["url"] += f"&said={what}"
     if present:
-        shown["left"] = (present.watched(request, role, key) or {})["left"]
+        shown["left"] = present.watched(role, code)["left"]
     return render(request, "admin/cache_admin/keys/_now.html", {"now": shown, "role": role})
 
 

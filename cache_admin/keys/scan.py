@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -163,23 +162,6 @@ def tree(client: Redis, pattern: bytes, below: bytes) -> Tree:
             break
     common = [Branch(prefix, keys) for prefix, keys in counts.most_common(BRANCHES)]
     return Tree(common, len(counts) - len(common), len(seen), position == 0)
-
-
-#: Seconds and keys for which a name that did not fit into the address is looked for.
-FIND_SECONDS, FIND_KEYS = 0.6, 2_000_000
-
-
-def find(client: Redis, wanted: names.LongName) -> bytes | None:
-    """The key of a long name; None: it is gone, or was not met in time."""
-    started, looked_at = time.monotonic(), 0
-    for _, found in batches(client, Filters(names.escaped(wanted.beginning) + b"*"), count=1000):
-        for key in found:
-            if len(key) > names.LONGEST_IN_ADDRESS and hashlib.sha256(key).hexdigest() == wanted.digest:
-                return None if masking.is_session(key) else key
-        looked_at += 1000
-        if time.monotonic() - started > FIND_SECONDS or looked_at >= FIND_KEYS:
-            break
-    return None
 
 
 def words(answer: Any) -> str:

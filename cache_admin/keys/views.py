@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
 from typing import Any
 
 from django.contrib import messages
@@ -15,22 +13,21 @@ from django.shortcuts import redirect, render
 from django.urls import NoReverseMatch, reverse
 from django.views.decorators.http import require_safe
 from redis import Redis
-from redis.exceptions import ResponseError
 
 from arcweb.charts import size
 from arcweb.servers import duration
 from cache_admin import connections, masking
 from cache_admin.connections import Role
 from cache_admin.keys import names, scan, values
-from cache_admin.keys.element_forms import AnewForm, ElementForm
+from cache_admin.keys.addressed import key_url, key_view
+from cache_admin.keys.element_forms import ElementForm
 from cache_admin.keys.element_panel import LOST, of_element
-from cache_admin.keys.elements import KeyGone
 from cache_admin.keys.export import CAVEAT
 from cache_admin.keys.forms import BrowseForm, ExpiryForm, RenameForm, ValueForm
 from cache_admin.keys.now import Seen
 from cache_admin.keys.scan import Filters
 from cache_admin.keys.secrecy import PERMISSION, Rule
-from cache_admin.keys.values import Elements, String, is_wrong_type
+from cache_admin.keys.values import Elements, String
 from cache_admin.rooms import context, link, redis_page
 from cache_admin.server.purposes import BREAKS, PRECIOUS, purpose_of
 
@@ -47,8 +44,6 @@ FIND_LABELS = {
     "zset": "Member",
     "stream": "Id",
 }
-
-KeyView = Callable[[HttpRequest, Role, Redis, bytes], HttpResponse]
 
 
 @dataclass(frozen=True)
@@ -71,11 +66,6 @@ class Line:
 def expiry(ttl: int | None) -> str:
     """Milliseconds left, in words."""
     return "never" if ttl is None else f"in {duration(ttl / 1000)}" if ttl >= 1000 else "in a moment"
-
-
-def key_url(role: Role, key: bytes, page: str = "redis_key") -> str:
-    """Where that key is shown. ValueError for a session's."""
-    return f"{reverse(f'admin:{page}', args=[names.code_of(key)])}?role={role}"
 
 
 def sessions_url(role: Role) -> str:
@@ -128,64 +118,6 @@ def browse(request: HttpRequest, role: Role) -> HttpResponse:
         "has_sessions": any(row.session for row in listing.rows),
     }
     return render(request, "admin/cache_admin/keys/browse.html", shown)
-
-
-def key_view(view: KeyView) -> Callable[..., HttpResponse]:
-    """Decorates a view of one key: its name is read from the address, and its absence told in words."""
-
-    @redis_page("Key")
-    @wraps(view)
-    def wrapped(request: HttpRequest, role: Role, code: str) -> HttpResponse:
-        try:
-            wanted = names.read_code(code)
-        except ValueError as error:
-            raise Http404(str(error)) from error
-        with connections.client(role) as client:
-            key = scan.find(client, wanted) if isinstance(wanted, names.LongName) else wanted
-            if key is None:
-                return gone(request, role, code)
-            try:
-                return _twice(view, request, role, client, key)
-            except KeyGone:
-                return gone(request, role, key)
-            except ResponseError as error:
-                if request.method != "POST":
-                    raise
-                messages.error(request, f"Nothing was changed. {connections.explain(role, error)}")
-                return redirect(key_url(role, key))
-
-    return wrapped
-
-
-def _twice(view: KeyView, request: HttpRequest, role: Role, client: Redis, key: bytes) -> HttpResponse:
-    """A key may be replaced by one of another type between two looks at it; the second look agrees."""
-    try:
-        return view(request, role, client, key)
-    except ResponseError as error:
-        if request.method == "POST" or not is_wrong_type(error):
-            raise
-        return view(request, role, client, key)
-
-
-def gone(
-    request: HttpRequest, role: Role, key: bytes | str, kept: dict[str, Any] | None = None, status: int = 404
-) -> HttpResponse:
-    """key: its name, or the address of one whose name is not known any more. kept: what was typed for it."""
-    name = names.shown(key) if isinstance(key, bytes) else ""
-    shown = {
-        **context(request, role, "Key"),
-        "name": name,
-        "list_url": link("redis_keys", role),
-        "anew_form": AnewForm(initial={"seconds": _lived(request)}),
-        **(kept or {}),
-    }
-    return render(request, "admin/cache_admin/keys/gone.html", shown, status=status)
-
-
-def _lived(request: HttpRequest) -> int | None:
-    """Seconds that the key had left when the form was made that was sent."""
-    text = request.POST.get("lived", "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else None
 
 
 def rule_of(request: HttpRequest, key: bytes, kind: str) -> Rule:
@@ -254,7 +186,9 @@ def show(
         "list_url": link("redis_keys", role),
         "caveat": CAVEAT,
         "lost": LOST.get(known.kind, ""),
-        "now": Seen.of(known, value, place).watched(request, role, key) if value and not sought else None,
+        "now": Seen.of(known, value, place).watched(role, names.code_of(key))
+        if value and not sought
+        else None,
         "value_form": ValueForm(initial={"value": value.text, "read": value.digest, "lived": lived})
         if editable and isinstance(value, String)
         else None,

@@ -113,6 +113,7 @@ def some_of(job: Callable[[], object]) -> Callable[[], None]:
     return run
 
 
+@pytest.mark.timeout(900)  # a quarter of a minute, on a machine that does nothing else
 @pytest.mark.django_db
 def test_a_million_keys(million: Redis) -> None:
     client = client_of("viewer")

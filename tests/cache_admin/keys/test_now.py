@@ -12,6 +12,7 @@ from django.test import Client
 from redis import Redis
 from redis.exceptions import ResponseError
 
+from cache_admin.keys import longnames
 from tests.cache_admin.keys.test_pages import address, text
 from tests.people import client_of
 
@@ -116,6 +117,35 @@ def test_looking_does_not_keep_a_key_from_being_evicted(cache: Redis) -> None:
     time.sleep(1.3)  # OBJECT IDLETIME counts in seconds
     client.get(url)
     assert int(cache.object("idletime", "k")) >= 1
+
+
+def test_a_key_of_a_long_name_is_watched_and_looked_for_once(cache: Redis) -> None:
+    key = b"long:" + b"n" * 10_000
+    cache.set(key, "before")
+    cache.mset({f"other:{number}": 1 for number in range(20)})
+    client = client_of("viewer")
+    url = opened(client, key)
+    cache.config_resetstat()
+    cache.set(key, "behind")
+    told = client.get(url)
+    assert "Somebody changed what is shown here" in text(told)
+    assert "cmdstat_scan" not in cache.info("commandstats")
+    cache.delete(key)
+    assert "the key has expired, or was deleted" in text(client.get(asked(told)))
+
+
+def test_a_long_name_that_is_not_met_in_time_is_not_called_gone(
+    cache: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = b"long:" + b"m" * 10_000
+    cache.mset({f"other:{number}": 1 for number in range(3_000)})
+    monkeypatch.setattr(longnames, "SECONDS", 0.0)
+    page = client_of("viewer").get(address(key))
+    assert page.status_code == 404
+    assert "it may be there or gone" in text(page)
+    assert client_of("viewer").get(f"{address(key, 'now')}&last=0").status_code == 404
+    monkeypatch.setattr(longnames, "SECONDS", 60.0)
+    assert "This key is not in the cache role" in text(client_of("viewer").get(address(key)))
 
 
 def test_damaged_addresses(cache: Redis) -> None:
