@@ -59,6 +59,11 @@ def client(role: Role, *, timeout: float | None = None, **options: Any) -> Redis
     )
 
 
+def is_wrong_type(error: exceptions.RedisError) -> bool:
+    """Whether the key holds another type than the command reads: somebody replaced it."""
+    return "WRONGTYPE" in f"{getattr(error, 'status_code', '')} {error}"
+
+
 def explain(role: Role, error: exceptions.RedisError) -> str:
     """A sentence that says what is wrong with that role's server and how to mend it, without any secret."""
     who = f"Redis ({role} role at {address(role)})"

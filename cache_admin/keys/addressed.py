@@ -15,11 +15,10 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from cache_admin import connections
-from cache_admin.connections import Role
+from cache_admin.connections import Role, is_wrong_type
 from cache_admin.keys import longnames, names
 from cache_admin.keys.element_forms import AnewForm
 from cache_admin.keys.elements import KeyGone
-from cache_admin.keys.values import is_wrong_type
 from cache_admin.rooms import context, link, redis_page
 
 KeyView = Callable[[HttpRequest, Role, Redis, bytes], HttpResponse]

@@ -7,8 +7,9 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import ResponseError, WatchError
 
+from cache_admin.connections import is_wrong_type
 from cache_admin.keys.elements import KeyGone
-from cache_admin.keys.values import PREVIEW, digest_of, is_wrong_type
+from cache_admin.keys.values import PREVIEW, digest_of
 
 #: Seconds to live at most: ten years.
 LONGEST_TTL = 10 * 366 * 86_400

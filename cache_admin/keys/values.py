@@ -44,11 +44,6 @@ COLUMNS = {
 }
 
 
-def is_wrong_type(error: ResponseError) -> bool:
-    """Whether the key holds another type than the command reads: it was replaced a moment ago."""
-    return "WRONGTYPE" in f"{getattr(error, 'status_code', '')} {error}"
-
-
 @dataclass(frozen=True)
 class Facts:
     """ttl: milliseconds, None: it does not expire. size: bytes in memory, by samples, None: unknown.

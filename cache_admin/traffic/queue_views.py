@@ -17,6 +17,7 @@ from arcweb.panels import Chart, Row
 from cache_admin import connections
 from cache_admin.asking import Question, confirmed
 from cache_admin.connections import Role
+from cache_admin.keys.names import code_of
 from cache_admin.rooms import context, link, redis_page
 from cache_admin.server.capabilities import capabilities
 from cache_admin.traffic import queues, tally
@@ -50,6 +51,8 @@ def queue_list(request: HttpRequest, role: Role) -> HttpResponse:
             held = queues.held(server)
             shown["held"] = held
             before, now = tally.since(), tally.read(server)
+            if not any(name.startswith("done:") for name in now):
+                shown["tally"] = {"key": tally.KEY, "code": code_of(tally.KEY.encode())}
             shown["queues"] = [
                 Shown(
                     queue,

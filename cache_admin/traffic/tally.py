@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from celery.signals import task_postrun, task_revoked
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from arcweb.samples.registry import Sampler, register_sampler
 from arcweb.samples.series import Reading, first_since, growth
@@ -58,20 +58,32 @@ def connect() -> None:
 def read(server: Redis) -> dict[str, float]:
     """The counts ("done:quick") of every queue, and what lies there now ("waiting:…", "held:…").
 
-    held is left out where more is held than is looked at. Raises redis.exceptions.RedisError.
+    held is left out where more is held than is looked at; what was counted, where KEY is no hash any more.
+    Raises redis.exceptions.RedisError.
     """
-    counted = cast("dict[bytes, bytes]", server.hgetall(KEY))
+    counted = _counted(server)
     taken = queues.held(server)
     known = taken.total == sum(taken.by_queue.values())
     found: dict[str, float] = {}
     for queue in queues.names():
-        for what in ("done", "dropped"):
-            said = counted.get(f"{what}:{queue}".encode(), b"")
-            found[f"{what}:{queue}"] = int(said) if said.isdigit() else 0  # anybody may write there
+        if counted is not None:
+            for what in ("done", "dropped"):
+                said = counted.get(f"{what}:{queue}".encode(), b"")
+                found[f"{what}:{queue}"] = int(said) if said.isdigit() else 0  # anybody may write there
         found[f"waiting:{queue}"] = queues.length(server, queue)
         if known:
             found[f"held:{queue}"] = taken.by_queue.get(queue, 0)
     return found
+
+
+def _counted(server: Redis) -> dict[bytes, bytes] | None:
+    """None: somebody put something else in its place."""
+    try:
+        return cast("dict[bytes, bytes]", server.hgetall(KEY))
+    except ResponseError as error:
+        if not connections.is_wrong_type(error):
+            raise
+        return None
 
 
 def take() -> dict[str, float]:
@@ -86,9 +98,9 @@ def since() -> Reading | None:
 
 
 def rates(queue: str, before: Reading, now: dict[str, float]) -> queues.Rates | None:
-    """Messages per minute; None where the sample does not know the queue."""
+    """Messages per minute; None where the sample, or the present, does not know the queue."""
     names = [f"{what}:{queue}" for what in ("done", "dropped", "waiting")]
-    if not all(name in before.values for name in names):
+    if not all(name in before.values and name in now for name in names):
         return None
     minutes = before.age / 60
     done = growth(before.get(names[0]), now[names[0]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -109,6 +110,29 @@ def test_the_page_tells_both_and_since_when(state: Redis) -> None:
     client.post(f"{PAGE}quick/purge/?role=state", {"typed": "quick"})
     said = text(client.get(PAGE))
     assert "Arrived 8.0 a minute Done 6.0 a minute Dropped 2.0 a minute" in said
+
+
+def test_something_else_in_place_of_the_counts_is_told_and_takes_no_page_away(state: Redis) -> None:
+    client = client_of("operator")
+    moment = timezone.now() - timedelta(minutes=5)
+    Sample.objects.create(source=tally.SOURCE, taken_at=moment, read_at=moment, values=tally.read(state))
+    state.set(tally.KEY, "not a hash")
+    tally.count("done", "quick")
+    app.send_task("test.nothing", queue="quick", retry=False)
+    answer = client.get(PAGE)
+    assert answer.status_code == 200
+    said = text(answer)
+    assert "1 message waits" in said
+    assert f"the key {tally.KEY} , in which workers count, holds something else now. Delete it" in said
+    assert "Arrived, done unknown" in said
+    assert "done:quick" not in tally.take()
+    assert tally.take()["waiting:quick"] == 1
+    where = re.search(r'href="(/redis/keys/[^"]+)"', answer.content.decode())
+    assert where
+    assert "not a hash" in text(client.get(where[1]))
+    state.delete(tally.KEY)
+    tally.count("done", "quick", 30)
+    assert "Done 6.0 a minute" in text(client.get(PAGE))
 
 
 def test_a_sample_is_taken() -> None:
