@@ -15,7 +15,7 @@ INDEXES = """
     SELECT i.indexrelid::bigint AS oid, i.indrelid::bigint AS table_oid, n.nspname AS schema,
            c.relname AS name, t.relname AS table_name, am.amname AS method,
            coalesce(pg_relation_size(c.oid), 0) AS size, greatest(t.reltuples, 0)::float8 AS table_rows,
-           coalesce(s.idx_scan, 0) AS scans, {last_scan} AS last_scan,
+           pg_stat_get_numscans(i.indexrelid) AS scans, {last_scan} AS last_scan,
            i.indisunique AS is_unique, i.indisprimary AS is_primary,
            EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid AND k.conrelid = i.indrelid)
                OR i.indisexclusion OR i.indisreplident AS is_constraint,
@@ -29,7 +29,7 @@ INDEXES = """
            i.indoption::int2[]::int[] AS orders,
            coalesce(pg_get_expr(i.indexprs, i.indrelid), '') AS expressions,
            coalesce(pg_get_expr(i.indpred, i.indrelid), '') AS predicate,
-           coalesce(c.reloptions, '{{}}') AS options, pg_get_indexdef(i.indexrelid) AS definition,
+           coalesce(c.reloptions, '{{}}') AS options, {definition} AS definition,
            pg_has_role(c.relowner, 'USAGE') AS owned, {may_reindex} AS may_reindex,
            coalesce((SELECT a.atttypmod FROM pg_attribute a
                      WHERE a.attrelid = i.indexrelid AND a.attnum = 1), -1) AS dimensions
@@ -38,7 +38,6 @@ INDEXES = """
     JOIN pg_class t ON t.oid = i.indrelid
     JOIN pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_am am ON am.oid = c.relam
-    LEFT JOIN pg_stat_all_indexes s ON s.indexrelid = i.indexrelid
     WHERE c.relkind = 'i' AND t.relkind IN ('r', 'm') AND c.relpersistence <> 't'
         AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_toast'
         AND (%(table)s::bigint IS NULL OR i.indrelid = %(table)s::oid)
@@ -49,16 +48,18 @@ INDEXES = """
 UNINDEXED = """
     SELECT k.conname AS name, n.nspname AS schema, t.relname AS table_name,
            greatest(t.reltuples, coalesce(pg_stat_get_live_tuples(t.oid), 0), 0)::float8 AS table_rows,
-           array_agg(a.attname::text ORDER BY place.at) AS columns,
-           pn.nspname || '.' || p.relname AS parent,
+           ARRAY(
+               SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS place (number, at)
+               JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = place.number
+               ORDER BY place.at
+           ) AS columns,
+           (SELECT pn.nspname || '.' || p.relname
+            FROM pg_class p JOIN pg_namespace pn ON pn.oid = p.relnamespace
+            WHERE p.oid = k.confrelid) AS parent,
            pg_has_role(t.relowner, 'USAGE') AS owned
     FROM pg_constraint k
     JOIN pg_class t ON t.oid = k.conrelid
     JOIN pg_namespace n ON n.oid = t.relnamespace
-    JOIN pg_class p ON p.oid = k.confrelid
-    JOIN pg_namespace pn ON pn.oid = p.relnamespace
-    CROSS JOIN LATERAL unnest(k.conkey) WITH ORDINALITY AS place (number, at)
-    JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = place.number
     WHERE k.contype = 'f' AND k.conparentid = 0 AND t.relkind = 'r'
         AND NOT EXISTS (
             SELECT FROM pg_index i
@@ -66,7 +67,6 @@ UNINDEXED = """
                 AND i.indnkeyatts >= cardinality(k.conkey)
                 AND (i.indkey::int2[])[0:cardinality(k.conkey) - 1] @> k.conkey
         )
-    GROUP BY k.oid, k.conname, n.nspname, t.relname, t.oid, t.reltuples, t.relowner, pn.nspname, p.relname
     ORDER BY table_rows DESC, schema, table_name, name
 """
 #: Most indexes that a page asks about: the largest.
@@ -178,12 +178,16 @@ class Unindexed:
         return f"CREATE INDEX CONCURRENTLY ON {quoted(self.schema)}.{quoted(self.table_name)} ({columns});"
 
 
-def indexes(table: int | None = None) -> list[Index]:
-    """The largest MOST indexes, or those of one table."""
+def indexes(table: int | None = None, *, definitions: bool = True) -> list[Index]:
+    """The largest MOST indexes, or those of one table.
+
+    definitions: with their text, which takes most of the time of asking; without, `definition` is "".
+    """
     known = standing()
     maintain = " OR has_table_privilege(t.oid, 'MAINTAIN')" if known.major >= 17 else ""
     query = INDEXES.format(
-        last_scan="s.last_idx_scan" if known.major >= 16 else "NULL::timestamptz",
+        last_scan="pg_stat_get_lastscan(i.indexrelid)" if known.major >= 16 else "NULL::timestamptz",
+        definition="pg_get_indexdef(i.indexrelid)" if definitions else "''",
         may_reindex=f"(pg_has_role(c.relowner, 'USAGE'){maintain})",
     )
     return [Index(**row) for row in rows(query, {"table": table, "most": MOST})]

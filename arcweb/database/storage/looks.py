@@ -23,7 +23,7 @@ def all_tables() -> list[Finding]:
 
 def all_indexes() -> list[Finding]:
     """Everything that is wrong with indexes, the worst first."""
-    found = indexes.indexes()
+    found = indexes.indexes(definitions=False)
     return worst_first(
         [
             *judged.of_indexes(found, indexes.covered(found), tables.counted_since()),

@@ -15,6 +15,7 @@ from arcweb.database.standing import quoted, standing
 MOST = 1000
 
 # A table's own storage parameters stand before the server's settings, as autovacuum itself does it.
+# Each size asks the file system: OFFSET 0 keeps them from being asked again for the sum.
 TABLES = """
     WITH option AS (
         SELECT c.oid, o.option_name AS name, o.option_value AS value
@@ -37,10 +38,7 @@ TABLES = """
                WHERE rc.oid = pg_partition_root(c.oid)
            ) END AS root_name,
            pg_get_userbyid(c.relowner) AS owner,
-           coalesce(pg_relation_size(c.oid), 0) AS heap,
-           coalesce(pg_total_relation_size(nullif(c.reltoastrelid, 0)), 0) AS toast,
-           coalesce(pg_indexes_size(c.oid), 0) AS indexes,
-           coalesce(pg_total_relation_size(c.oid), 0) AS total,
+           size.heap, size.toast, size.indexes, size.heap + size.maps + size.toast + size.indexes AS total,
            c.reltuples::float8 AS tuples, c.relpages AS pages, c.relallvisible AS visible_pages,
            coalesce(s.n_live_tup, 0) AS live, coalesce(s.n_dead_tup, 0) AS dead,
            coalesce(s.n_mod_since_analyze, 0) AS changed,
@@ -65,6 +63,14 @@ TABLES = """
            age(c.relfrozenxid)::bigint AS xid_age,
            {may_maintain} AS may_maintain
     FROM found c
+    CROSS JOIN LATERAL (
+        SELECT coalesce(pg_relation_size(c.oid), 0) AS heap,
+               coalesce(pg_relation_size(c.oid, 'fsm') + pg_relation_size(c.oid, 'vm')
+                        + pg_relation_size(c.oid, 'init'), 0) AS maps,
+               coalesce(pg_total_relation_size(nullif(c.reltoastrelid, 0)), 0) AS toast,
+               coalesce(pg_indexes_size(c.oid), 0) AS indexes
+        OFFSET 0
+    ) AS size
     LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid
     ORDER BY total DESC, schema, name
     LIMIT %(most)s
