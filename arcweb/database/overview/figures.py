@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.utils import timezone
 
 from arcweb.charts import quantity, size
-from arcweb.database.overview import judging, looks, sequences, vitals
+from arcweb.database.overview import judging, looks, sequences, shared, vitals
 from arcweb.database.overview.judging import Figures, Past
 from arcweb.database.overview.words import (
     HIDDEN,
@@ -101,7 +102,10 @@ def sizes() -> Shown:
         )
     ]
     moment = timezone.now()
-    day, fortnight = (first_since("postgres", moment - timedelta(days=days)) for days in (1, 14))
+    day, fortnight = (
+        shared.once(("since", days), partial(first_since, "postgres", moment - timedelta(days=days)))
+        for days in (1, 14)
+    )
     figures.append(_grown("Growth", bytes_now, day))
     if fortnight is not None and day is not None and fortnight.age > day.age + 3600:
         figures.append(_grown("In the longer run", bytes_now, fortnight))
@@ -206,8 +210,8 @@ def replication() -> Shown:
 
 def headroom() -> Shown:
     now = vitals.ask("ages")
-    found = sequences.fullest()
-    hidden = sequences.unseen()
+    found = shared.once("sequences", sequences.fullest)
+    hidden = shared.once("unseen", sequences.unseen)
     xid, multixact = judging.ages(now)
     figures = [
         _age("Transaction age", now, "xid", "datfrozenxid", xid.state if xid else "good"),

@@ -7,7 +7,7 @@ from datetime import timedelta
 from django.utils import timezone
 
 from arcweb.database.findings import Finding, Look, register_look
-from arcweb.database.overview import judging, sequences, vitals
+from arcweb.database.overview import judging, sequences, shared, vitals
 from arcweb.database.overview.judging import Past
 from arcweb.database.standing import quoted, standing
 from arcweb.samples.series import first_since, last_before
@@ -18,13 +18,13 @@ PAGE = "admin:database_overview"
 
 def an_hour_ago() -> Past | None:
     """The oldest sample of the last hour; None while there is none older than a minute."""
-    found = first_since("postgres", timezone.now() - HOUR)
+    found = shared.once("hour", lambda: first_since("postgres", timezone.now() - HOUR))
     return None if found is None or found.age < MINUTE.total_seconds() else Past(found.values, found.age)
 
 
 def a_minute_ago() -> Past | None:
     """A sample of one to three minutes ago."""
-    found = last_before("postgres", timezone.now() - MINUTE, within=2 * MINUTE)
+    found = shared.once("minute", lambda: last_before("postgres", timezone.now() - MINUTE, within=2 * MINUTE))
     return None if found is None else Past(found.values, found.age)
 
 
@@ -50,7 +50,7 @@ def look_at_last_hour() -> list[Finding]:
 
 
 def look_at_sequences() -> list[Finding]:
-    return sequences.findings(sequences.fullest())
+    return sequences.findings(shared.once("sequences", sequences.fullest))
 
 
 def _hidden() -> list[Finding]:

@@ -12,7 +12,7 @@ from django.shortcuts import render
 from django.urls import NoReverseMatch, reverse
 from django.views.decorators.http import require_safe
 
-from arcweb.database.overview import courses
+from arcweb.database.overview import courses, shared
 from arcweb.database.overview.by_hand import by_hand
 from arcweb.database.overview.courses import PERIODS
 from arcweb.database.overview.figures import GROUPS
@@ -51,18 +51,14 @@ def database_overview(request: HttpRequest) -> HttpResponse:
     clock = Clock(time.monotonic() + SECONDS)
     if name := request.GET.get("panel"):
         return _panel(request, name, period, clock)
-    return render(
-        request,
-        f"{TEMPLATES}/overview.html",
-        context(
-            request,
-            "PostgreSQL",
+    with shared.page():
+        shown = {
             **_verdict(request),
-            groups=[_group(request, group, clock) for group in GROUPS],
+            "groups": [_group(request, group, clock) for group in GROUPS],
             **_by_hand(clock),
             **_courses(period, clock),
-        ),
-    )
+        }
+    return render(request, f"{TEMPLATES}/overview.html", context(request, "PostgreSQL", **shown))
 
 
 def _panel(request: HttpRequest, name: str, period: str, clock: Clock) -> HttpResponse:
@@ -83,7 +79,9 @@ def _verdict(request: HttpRequest) -> dict[str, Any]:
 
 
 def _group(request: HttpRequest, group: Group, clock: Clock) -> dict[str, Any]:
-    return {"group": group, "shown": clock.part(group.ask, group.what), "more_url": _more(request, group)}
+    known = shared.without_asking(group.ask)
+    shown = clock.part(group.ask, group.what) if known is None else Part(known)
+    return {"group": group, "shown": shown, "more_url": _more(request, group)}
 
 
 def _by_hand(clock: Clock) -> dict[str, Any]:

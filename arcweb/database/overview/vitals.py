@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
+from arcweb.database.overview import shared
 from arcweb.database.standing import standing
 
 # Who may not see a session gets no type of it either: what has a user counts as a client then.
@@ -165,7 +166,16 @@ PIECES = {
 
 
 def ask(*pieces: str, using: str = DEFAULT_DB_ALIAS) -> dict[str, Any]:
-    """The columns of those PIECES, in one statement. Raises django.db.Error."""
+    """The columns of those PIECES, in one statement; on a page (`shared`) also those it knows already.
+
+    Raises django.db.Error.
+    """
+    if using != DEFAULT_DB_ALIAS:
+        return _ask(pieces, using)
+    return shared.columns(pieces, lambda missing: _ask(missing, using))
+
+
+def _ask(pieces: tuple[str, ...], using: str) -> dict[str, Any]:
     with connections[using].cursor() as cursor:
         cursor.execute(statement(*pieces, version=standing(using).version), [])
         names = [column.name for column in cursor.description]

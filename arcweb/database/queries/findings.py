@@ -13,7 +13,7 @@ from arcweb.database.findings import Finding
 from arcweb.database.queries import snapshots
 from arcweb.database.queries.lexer import first_word
 from arcweb.database.queries.snapshots import SLOT, Change, Period
-from arcweb.database.queries.statistics import TO_TYPE, NoStatistics, info, read, total
+from arcweb.database.queries.statistics import TO_TYPE, NoStatistics, Statistics, info, read, total
 from arcweb.database.standing import standing
 
 #: Milliseconds of a mean from which a statement is slow, and calls in an hour that a mean needs.
@@ -60,13 +60,16 @@ def _young(reset_at: datetime | None, now: datetime) -> bool:
     return reset_at is not None and now - reset_at <= timedelta(hours=1)
 
 
-def evictions() -> float | None:
+def evictions(statistics: Statistics | None = None) -> float | None:
     """How often an hour statements were forgotten, over the last hour, 0 where it never
-    happened; None where no snapshot can tell.
+    happened; None where no snapshot can tell. Asks the server where its statistics are not given.
 
     Raises NoStatistics.
     """
-    reset_at, now, read_at = info()
+    if statistics is None:
+        reset_at, now, read_at = info()
+    else:
+        reset_at, now, read_at = statistics.reset_at, statistics.evictions, statistics.read_at
     before = snapshots.header(read_at - timedelta(hours=1))
     if before is not None and before[1] == reset_at:
         seconds = (read_at - before[0]).total_seconds()
@@ -117,7 +120,7 @@ def find() -> Sequence[Finding]:
     slow = hour.slow
     if slow:
         found.append(Finding("warn", slow_sentence(slow), url, "Show the statements", why=WHY_SLOW))
-    rate = evictions()
+    rate = evictions(hour.period.now)
     if rate is not None and rate >= MANY_EVICTIONS:
         found.append(
             Finding(

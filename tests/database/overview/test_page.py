@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from agents.models import Agent
 from arcweb.database import findings
 from arcweb.database.findings import Finding, Look
-from arcweb.database.overview import by_hand, figures, views, words
+from arcweb.database.overview import by_hand, figures, views, vitals, words
 from arcweb.database.overview import verdict as verdict_module
 from arcweb.panels import State
 from tests.database.overview.conftest import sample_of
@@ -153,8 +153,45 @@ def test_a_page_without_time_says_what_it_did_not_ask(
     viewer: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(views, "SECONDS", 0.0)
+    late = "the server is busy, and the page had no time left"
     text = get(viewer)
-    assert text.count("the server is busy, and the page had no time left") == len(figures.GROUPS) + 2
+    assert 0 < text.count(late) < len(figures.GROUPS) + 2, "what the verdict has asked is shown"
+    assert "All processes" in text
+    monkeypatch.setattr(findings, "_looks", {})
+    assert get(viewer).count(late) == len(figures.GROUPS) + 2
+
+
+def test_the_page_asks_nothing_twice(viewer: Client) -> None:
+    sample_of(timedelta(minutes=30))
+    get(viewer)
+    with CaptureQueriesContext(connection) as asked:
+        get(viewer)
+    of_a_part = ("SAVEPOINT", "RELEASE", "ROLLBACK", "set_config", "pg_stat_clear_snapshot")
+    statements = [str(query["sql"]) for query in asked.captured_queries]
+    real = [sql for sql in statements if not any(word in sql for word in of_a_part)]
+    assert len(real) == len(set(real)) > 40
+    for view in ("pg_stat_archiver", "pg_sequences AS seen", "pg_stat_wal", "FROM pg_stat_checkpointer"):
+        assert sum(view in sql for sql in real) == 1, view
+    alone = len(statements)
+    with CaptureQueriesContext(connection) as asked:
+        for name in PANELS:
+            get(viewer, f"?panel={name}")
+    sessions = len(PANELS) - 1  # each request asks who it is
+    assert alone < len(asked) - sessions - 10
+
+
+def test_a_part_that_fails_leaves_the_others_their_own_question(
+    viewer: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The look at the server asks for four pieces at once; one that the server refuses takes none along."""
+    monkeypatch.setitem(vitals.PIECES, "archive", "SELECT * FROM no_such_view")
+    text = get(viewer)
+    assert "The server's figures are not offered" in text
+    assert "All processes" in text, "sessions, which stood in the same statement"
+    assert "Autovacuum" in text
+    assert text.count("are not offered by this server") == 3, (
+        "the verdict, its list, and the panel of the WAL"
+    )
 
 
 # --- the verdict -------------------------------------------------------------------------------
