@@ -15,6 +15,7 @@ from redis.exceptions import MovedError, NoPermissionError, RedisError
 from arcweb import servers
 from cache_admin import connections
 from cache_admin.connections import ROLES, SERVERS, Role
+from cache_admin.keys.secrecy import PERMISSION, Rule
 from cache_admin.server.capabilities import capabilities
 
 View = Callable[..., HttpResponse]
@@ -64,6 +65,11 @@ def redis_page(title: str, *, default: Role = "cache") -> Callable[[View], View]
         return wrapped
 
     return decorate
+
+
+def rule_of(request: HttpRequest, key: bytes, kind: str) -> Rule:
+    """What this person may read of the key's value, on whatever page."""
+    return Rule(key, kind, sees=request.user.has_perm(PERMISSION))
 
 
 def _away(

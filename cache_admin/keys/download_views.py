@@ -20,7 +20,7 @@ from cache_admin.keys.addressed import key_view
 from cache_admin.keys.audit import note
 from cache_admin.keys.secrecy import Rule
 from cache_admin.keys.values import PREVIEW, Facts
-from cache_admin.keys.views import rule_of
+from cache_admin.rooms import rule_of
 
 
 @require_safe

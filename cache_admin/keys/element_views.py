@@ -21,8 +21,8 @@ from cache_admin.keys.element_forms import WORDS, AnewForm, ElementForm
 from cache_admin.keys.element_panel import label, panel
 from cache_admin.keys.elements import ElementChanged, KeyGone, KeyThere, Made
 from cache_admin.keys.scan import words
-from cache_admin.keys.views import rule_of, show
-from cache_admin.rooms import link
+from cache_admin.keys.views import show
+from cache_admin.rooms import link, rule_of
 
 
 @require_POST

@@ -26,9 +26,8 @@ from cache_admin.keys.export import CAVEAT
 from cache_admin.keys.forms import BrowseForm, ExpiryForm, RenameForm, ValueForm
 from cache_admin.keys.now import Seen
 from cache_admin.keys.scan import Filters
-from cache_admin.keys.secrecy import PERMISSION, Rule
 from cache_admin.keys.values import Elements, String
-from cache_admin.rooms import context, link, redis_page
+from cache_admin.rooms import context, link, redis_page, rule_of
 from cache_admin.server.purposes import BREAKS, PRECIOUS, purpose_of
 
 #: Characters of a name that is typed to confirm; a longer or stranger one is confirmed by a word.
@@ -118,11 +117,6 @@ def browse(request: HttpRequest, role: Role) -> HttpResponse:
         "has_sessions": any(row.session for row in listing.rows),
     }
     return render(request, "admin/cache_admin/keys/browse.html", shown)
-
-
-def rule_of(request: HttpRequest, key: bytes, kind: str) -> Rule:
-    """What this person may read of the key's value."""
-    return Rule(key, kind, sees=request.user.has_perm(PERMISSION))
 
 
 @require_safe

@@ -20,9 +20,8 @@ from arcweb.panels import Row
 from cache_admin import codes, connections
 from cache_admin.asking import Question, confirmed
 from cache_admin.connections import Role
-from cache_admin.keys.secrecy import PERMISSION, Rule
 from cache_admin.masking import is_session, text
-from cache_admin.rooms import context, link, redis_page
+from cache_admin.rooms import context, link, redis_page, rule_of
 from cache_admin.structures import addresses, leaderboards
 from cache_admin.structures.common import gone, lasting, posted
 from cache_admin.structures.leaderboards import Entry, Standing
@@ -106,7 +105,7 @@ def leaderboard_page(request: HttpRequest, role: Role) -> HttpResponse:
         if standing is None:
             return gone(request, role, TITLE, _NONE, "redis_leaderboards")
         last = leaderboards.bottom(client, key, min(n, max(0, standing.count - n)), standing.count)
-        seek = asked and not _rule(request, key).reason  # else its place would say that it is there
+        seek = asked and not rule_of(request, key, "zset").reason  # else its place would say that it is there
         near = leaderboards.around(client, key, asked.encode()) if seek else ()
     board = standing.board
     first = standing.top[0]
@@ -258,7 +257,7 @@ def _lines(request: HttpRequest, standing: Standing, entries: Iterable[Entry]) -
     scores = [abs(entry.score) for entry in entries if math.isfinite(entry.score)]
     most = max(scores, default=0.0) or 1.0
     lines = []
-    rule = _rule(request, standing.key)
+    rule = rule_of(request, standing.key, "zset")
     for entry in entries:
         shown = known.get(text(entry.member))
         lines.append(
@@ -273,8 +272,3 @@ def _lines(request: HttpRequest, standing: Standing, entries: Iterable[Entry]) -
             )
         )
     return lines
-
-
-def _rule(request: HttpRequest, key: bytes) -> Rule:
-    """What is masked on the page of a key is masked here."""
-    return Rule(key, "zset", sees=request.user.has_perm(PERMISSION))

@@ -18,7 +18,7 @@ from cache_admin import codes, connections
 from cache_admin.asking import Question, confirmed
 from cache_admin.connections import Role
 from cache_admin.masking import text
-from cache_admin.rooms import context, link, redis_page
+from cache_admin.rooms import context, link, redis_page, rule_of
 from cache_admin.structures import addresses, limits, scan
 from cache_admin.structures.common import identity_name, lasting, posted, user_names
 
@@ -52,7 +52,7 @@ def limits_page(request: HttpRequest, role: Role) -> HttpResponse:
         found = scan.find(client, f"{limits.PREFIX}*", kind="string", most=MOST)
         others = scan.find(client, COUNTERS, kind="string", most=MOST)
         standings = sorted(limits.standings(client, found.keys), key=lambda one: one.verdict.remaining)
-        counters = _counters(client, others.keys)
+        counters = _counters(request, client, others.keys)
     names = user_names(request, (one.identity.partition(":")[2] for one in standings))
     refused = sum(not one.verdict.allowed for one in standings)
     endless = sum(not counter.ttl for counter in counters)
@@ -79,7 +79,7 @@ def _asked(request: HttpRequest) -> dict[str, object]:
     return {"asked": identity, "asked_limit": limit, "peeked": limit.peek(identity)}
 
 
-def _counters(client: Redis, keys: tuple[bytes, ...]) -> list[Counter]:
+def _counters(request: HttpRequest, client: Redis, keys: tuple[bytes, ...]) -> list[Counter]:
     pipe = client.pipeline(transaction=False)
     for key in keys:
         pipe.getrange(key, 0, 40)
@@ -89,7 +89,8 @@ def _counters(client: Redis, keys: tuple[bytes, ...]) -> list[Counter]:
     for key, value, ttl in zip(keys, answers[::2], answers[1::2], strict=True):
         if isinstance(value, bytes) and isinstance(ttl, int) and ttl != -2:
             left = lasting(None if ttl < 0 else ttl / 1000)
-            found.append(Counter(codes.encode(key), addresses.short(key), text(value), left))
+            said = text(rule_of(request, key, "string").let(value))  # others may keep more than a number
+            found.append(Counter(codes.encode(key), addresses.short(key), said, left))
     return sorted(found, key=lambda counter: bool(counter.ttl))
 
 

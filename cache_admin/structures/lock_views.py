@@ -15,7 +15,9 @@ from arcweb.panels import Row
 from cache_admin import codes, connections
 from cache_admin.asking import Question, confirmed
 from cache_admin.connections import Role
-from cache_admin.rooms import context, link, redis_page
+from cache_admin.keys.secrecy import Rule
+from cache_admin.masking import text
+from cache_admin.rooms import context, link, redis_page, rule_of
 from cache_admin.structures import addresses, locks
 from cache_admin.structures.common import gone, lasting, posted
 
@@ -27,6 +29,7 @@ class Line:
     held: locks.Held
     key: str
     name: str
+    holder: str
     age: str
     ttl: str  #: "": it never runs out
 
@@ -42,7 +45,14 @@ def locks_page(request: HttpRequest, role: Role) -> HttpResponse:
     shown = {
         **context(request, role, "Locks"),
         "lines": [
-            Line(one, codes.encode(one.key), _name(one.key), lasting(one.age), lasting(one.ttl))
+            Line(
+                one,
+                codes.encode(one.key),
+                _name(one.key),
+                _holder(one, rule_of(request, one.key, "string")),
+                lasting(one.age),
+                lasting(one.ttl),
+            )
             for one in held
         ],
         "endless": sum(one.ttl is None for one in held),
@@ -74,7 +84,7 @@ def release(request: HttpRequest, role: Role) -> HttpResponse:
             link("redis_locks", role),
             facts=(
                 Row("Lock", _name(key)),
-                Row("Holder", held.owner or "unknown"),
+                Row("Holder", _holder(held, rule_of(request, key, "string")) or "unknown"),
                 Row("Held for", lasting(held.age) or "unknown"),
                 Row("Runs out", "never" if held.ttl is None else f"by itself in {lasting(held.ttl)}"),
                 Row("Fencing number", "none" if held.fence is None else str(held.fence)),
@@ -89,7 +99,7 @@ def release(request: HttpRequest, role: Role) -> HttpResponse:
             object_id=_name(key),
             label=_name(key),
             data={"role": role, "fence": held.fence},
-            note=f"held by {held.owner}",
+            note=f"held by {_holder(held, Rule(key, 'string', sees=False))}",  # viewers read events
         )
         if locks.force_release(client, key, holder):
             messages.success(request, "The lock is free. Its holder was not told and may still be at work.")
@@ -99,6 +109,11 @@ def release(request: HttpRequest, role: Role) -> HttpResponse:
 
 
 _CHANGED = "It ran out and has another holder now, from whom nothing was taken."
+
+
+def _holder(held: locks.Held, rule: Rule) -> str:
+    """What the lock says of its holder, without what is masked on the page of its key."""
+    return text(rule.let(held.owner.encode()))
 
 
 def _name(key: bytes) -> str:

@@ -193,6 +193,17 @@ def test_a_counter_without_an_expiry_is_flagged(state: Redis) -> None:
 
 
 @pytest.mark.django_db
+def test_viewers_see_counts_and_nothing_that_is_masked_on_the_page_of_the_key(state: Redis) -> None:
+    state.set("rate:user:7:requests", "4711", ex=60)
+    state.set("rate:user:8:token", "hunter23", ex=60)
+    state.set("rate:user:9", '{"secret": "hunter22"}', ex=60)
+    html = client_of("viewer").get(URL).content.decode()
+    assert "4711" in html
+    assert "hunter2" not in html
+    assert "hunter22" in client_of("operator").get(URL).content.decode()
+
+
+@pytest.mark.django_db
 def test_files_are_limited_for_each_user(state: Redis, monkeypatch: Any) -> None:
     state.set("file", "x")
     tight = replace(limits.API, rate=1, per_seconds=30, burst=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -195,6 +196,30 @@ def test_plain_locks_are_shown_and_those_that_never_run_out_are_flagged(state: R
     form = {"key": codes.encode(b"lock:resource:123"), "holder": held.digest, "typed": "release"}
     browser.post(RELEASE, form)
     assert not state.exists("lock:resource:123")
+
+
+@pytest.mark.django_db
+def test_viewers_see_who_holds_a_lock_and_nothing_that_is_masked_on_its_keys_page(state: Redis) -> None:
+    state.set("lock:report", "worker-1", ex=100)
+    state.set("lock:mail", '{"owner": "worker-2", "password": "hunter22"}', ex=100)
+    state.set("lock:login", "session:abcdefghijklmnop", ex=100)
+    state.set("lock:user:7:token", "hunter23", ex=100)
+    seen = client_of("viewer").get(URL).content.decode()
+    assert "worker-1" in seen
+    assert "worker-2" in seen
+    assert "session:abcd…" in seen
+    assert not re.search("hunter2|efghij", seen)
+    page = client_of("viewer").get(f"/redis/keys/{codes.encode(b'lock:report')}/?role=state")
+    assert "worker-1" in page.content.decode()
+    operator = client_of("operator")
+    assert "hunter22" in operator.get(URL).content.decode()
+    [held] = locks.read(state, [b"lock:mail"])
+    form = {"key": codes.encode(held.key), "holder": held.digest, "typed": "release"}
+    operator.post(RELEASE, form)
+    event = Event.objects.get(kind="lock.taken_away")
+    note = EventDetail.objects.get(event_id=event.id).note
+    assert "worker-2" in note
+    assert "hunter" not in note
 
 
 @pytest.mark.django_db
