@@ -98,6 +98,7 @@ class Manifest:
     redis: dict[str, Any] = field(default_factory=dict)  #: what an RDB holds
     restore: list[str] = field(default_factory=list)  #: plain commands that need nothing of ours
     notes: list[str] = field(default_factory=list)
+    seal: str = ""  #: of the installation that took the copy (arcweb.backups.seals)
     made_by: str = FORMAT
 
     def to_json(self) -> dict[str, Any]:
