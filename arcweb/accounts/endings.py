@@ -12,6 +12,7 @@ SENTENCES = {
     "expired": "You were logged out because a login ends after {longest}. Log in to go on where you were.",
     "password": "The password of this account was changed, which ends its logins. Log in with the new one.",
     "deactivated": "This account was deactivated, which ends its logins. An administrator can activate it.",
+    "restored": "A backup was put in the place of the database, which ends all logins. Log in again.",
 }
 
 

@@ -26,6 +26,7 @@ class UserSession(models.Model):
         EXPIRED = "expired", "reached its longest time"
         PASSWORD = "password", "password changed"
         DEACTIVATED = "deactivated", "account deactivated"
+        RESTORED = "restored", "a backup was restored"
 
     key_hash = models.CharField(max_length=64, unique=True, db_collation="C")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="login_sessions")
