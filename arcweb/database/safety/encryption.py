@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from arcweb.database.findings import Finding
 from arcweb.database.safety.rows import rows_of
+from arcweb.database.safety.unknown import Unknown
 from arcweb.database.standing import standing
 
 CONNECTIONS = """
@@ -82,7 +83,13 @@ def encryption() -> Encryption:
     why_not = standing().why_not("activity")
     findings = judge(groups, offered)
     if why_not:
-        findings.append(Finding("unknown", f"Whether others connect without SSL is not known. {why_not}"))
+        findings.append(
+            Unknown(
+                "unknown",
+                f"Whether others connect without SSL is not known. {why_not}",
+                thing="whether others connect without SSL",
+            )
+        )
         groups = [group for group in groups if group.own]
     return Encryption(groups, offered, findings)
 

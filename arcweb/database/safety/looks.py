@@ -8,6 +8,7 @@ from dataclasses import replace
 from django.urls import reverse
 
 from arcweb.database.findings import Finding, Look, register_look, worst_first
+from arcweb.database.safety.doors import doors
 from arcweb.database.safety.encryption import encryption
 from arcweb.database.safety.grants import grants
 from arcweb.database.safety.roles import roles
@@ -19,6 +20,7 @@ URL_NAME = "admin:database_safety"
 PARTS: dict[str, Callable[[], Sequence[Finding]]] = {
     "Connections": lambda: encryption().findings,
     "Roles": lambda: roles().findings,
+    "Doors": doors,
     "Grants": grants,
     "Versions": lambda: versions().findings,
     "Settings": lambda: switches().findings,
@@ -26,8 +28,8 @@ PARTS: dict[str, Callable[[], Sequence[Finding]]] = {
 
 
 def find() -> list[Finding]:
-    """The worst of it. What cannot be known from here (passwords, the newest release) is told on the page
-    alone: it would hide what else is unknown."""
+    """The worst of it. What this role may not see is told on the page alone: it would hide what else is
+    unknown."""
     found = worst_first(
         [finding for ask in PARTS.values() for finding in ask() if finding.state in ("bad", "warn")]
     )

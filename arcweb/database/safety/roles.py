@@ -1,8 +1,7 @@
-"""Who may come in and do what beyond tables: attributes, passwords, and the lines of pg_hba.conf."""
+"""Who may do what beyond tables, and how passwords are kept."""
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -10,6 +9,7 @@ from django.utils import timezone
 
 from arcweb.database.findings import Finding
 from arcweb.database.safety.rows import rows_of
+from arcweb.database.safety.unknown import Unknown
 from arcweb.database.standing import quoted, standing
 
 #: The role that initdb makes; it cannot lose its attributes.
@@ -33,8 +33,6 @@ ROLES = """
 MAY_SEE = """
     SELECT has_column_privilege('pg_authid', 'rolpassword', 'SELECT')
                AND has_column_privilege('pg_authid', 'rolname', 'SELECT') AS passwords,
-           has_table_privilege('pg_hba_file_rules', 'SELECT')
-               AND has_function_privilege('pg_hba_file_rules()', 'EXECUTE') AS lines,
            current_setting('password_encryption') AS encryption
 """
 # Only which kind it is: the hash itself never leaves the server.
@@ -46,20 +44,8 @@ PASSWORDS = """
                 ELSE 'unknown' END AS kind
     FROM pg_authid WHERE rolname NOT LIKE 'pg\\_%'
 """
-LINES = """
-    SELECT line_number AS number, coalesce(type, '') AS type, coalesce(array_to_string(database, ','), '')
-               AS database, coalesce(array_to_string(user_name, ','), '') AS role,
-           coalesce(address, '') AS address, coalesce(auth_method, '') AS method, coalesce(error, '') AS error
-    FROM pg_hba_file_rules
-    WHERE auth_method IN ('trust', 'password', 'md5') OR error IS NOT NULL
-    ORDER BY line_number LIMIT 100
-"""
 #: What a superuser types where the application's role may not look, as it should not.
 TYPE_PASSWORDS = "SELECT rolname FROM pg_authid WHERE rolcanlogin AND rolpassword NOT LIKE 'SCRAM-SHA-256$%';"
-TYPE_LINES = (
-    "SELECT line_number, type, database, user_name, address, auth_method, error FROM pg_hba_file_rules "
-    "WHERE auth_method IN ('trust', 'password', 'md5') OR error IS NOT NULL;"
-)
 
 
 @dataclass(frozen=True)
@@ -102,37 +88,7 @@ class Password:
 @dataclass(frozen=True)
 class Seen:
     passwords: bool
-    lines: bool
     encryption: str
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line of pg_hba.conf that asks for too little, or that PostgreSQL cannot read."""
-
-    number: int
-    type: str
-    database: str
-    role: str
-    address: str
-    method: str
-    error: str
-
-    @property
-    def local(self) -> bool:
-        """Only from this machine."""
-        if self.type == "local" or self.address in ("samehost", "localhost"):
-            return True
-        try:
-            return ipaddress.ip_address(self.address).is_loopback
-        except ValueError:
-            return False
-
-    @property
-    def shown(self) -> str:
-        return " ".join(
-            part for part in (self.type, self.database, self.role, self.address, self.method) if part
-        )
 
 
 @dataclass(frozen=True)
@@ -143,14 +99,13 @@ class Roles:
 
 
 def roles() -> Roles:
-    """At most four queries."""
+    """At most three queries."""
     seen = rows_of(Seen, MAY_SEE)[0]
     kinds = {row.name: row.kind for row in rows_of(Password, PASSWORDS)} if seen.passwords else {}
     found = [Role(**{**vars(role), "password": kinds.get(role.name, "")}) for role in rows_of(Role, ROLES)]
     findings = [
         *_attributes(found),
         *_passwords(found, seen),
-        *(_lines(rows_of(Line, LINES)) if seen.lines else [_unseen_lines()]),
     ]
     return Roles(found, seen.passwords, findings)
 
@@ -220,17 +175,7 @@ def _attributes(found: list[Role]) -> list[Finding]:
 
 
 def _passwords(found: list[Role], seen: Seen) -> list[Finding]:
-    findings = [
-        Finding(
-            "warn" if role.password == "md5" else "unknown",  # noqa: S105
-            f"The password of the role {role.name} is kept as {role.password}, not as scram-sha-256: who "
-            "reads its hash can log in. Set it anew, in psql, where it is not logged:",
-            statement=f"\\password {quoted(role.name)}",
-            why="MD5 passwords are deprecated since PostgreSQL 18.",
-        )
-        for role in found
-        if role.login and role.password in ("md5", "unknown")
-    ]
+    findings = [_password(role) for role in found if role.login and role.password in ("md5", "unknown")]
     if seen.encryption != "scram-sha-256":
         findings.append(
             Finding(
@@ -242,67 +187,33 @@ def _passwords(found: list[Role], seen: Seen) -> list[Finding]:
         )
     if not seen.passwords:
         findings.append(
-            Finding(
+            Unknown(
                 "unknown",
                 f"Which passwords are not kept as scram-sha-256 is not known: {standing().role} may not read "
                 "pg_authid, and should not, for it holds the hashes. A superuser sees it with",
                 statement=TYPE_PASSWORDS,
+                why=f"GRANT SELECT (rolname, rolpassword) ON pg_authid TO {quoted(standing().role)}; would "
+                "show it here, and the hashes to whoever gets at that role.",
+                thing="how passwords are kept",
             )
         )
     return findings
 
 
-def _lines(found: list[Line]) -> list[Finding]:
-    findings = []
-    for line in found:
-        where = f"Line {line.number} of pg_hba.conf"
-        if line.error:
-            findings.append(
-                Finding(
-                    "bad",
-                    f"{where} cannot be read ({line.error}): the next reload is refused, and the next start "
-                    "fails.",
-                )
-            )
-        elif line.method == "trust":
-            findings.append(
-                Finding(
-                    "warn" if line.local else "bad",
-                    f"{where} lets {_who(line.role)} in without a password"
-                    f"{', from this machine' if line.local else ''} ({line.shown}): write scram-sha-256 in "
-                    "place of trust.",
-                    statement="SELECT pg_reload_conf();",
-                )
-            )
-        elif line.method == "password" and not line.local:
-            findings.append(
-                Finding(
-                    "bad",
-                    f"{where} has passwords sent in clear ({line.shown}): write scram-sha-256 in place of "
-                    "password.",
-                    statement="SELECT pg_reload_conf();",
-                )
-            )
-        elif line.method == "md5":
-            findings.append(
-                Finding(
-                    "warn",
-                    f"{where} still accepts MD5 ({line.shown}): write scram-sha-256 in place of md5, once "
-                    "every password is kept so.",
-                    statement="SELECT pg_reload_conf();",
-                )
-            )
-    return findings
-
-
-def _unseen_lines() -> Finding:
+def _password(role: Role) -> Finding:
+    statement = f"\\password {quoted(role.name)}"
+    if role.password == "unknown":  # noqa: S105
+        return Unknown(
+            "unknown",
+            f"How the password of the role {role.name} is kept is not known: neither as scram-sha-256 nor as "
+            "md5. Set it anew, in psql, where it is not logged:",
+            statement=statement,
+            thing=f"how the password of {role.name} is kept",
+        )
     return Finding(
-        "unknown",
-        f"Whether pg_hba.conf lets anybody in without a password is not known: {standing().role} may not "
-        "read its lines. A superuser sees them with",
-        statement=TYPE_LINES,
+        "warn",
+        f"The password of the role {role.name} is kept as md5, not as scram-sha-256: who reads its hash can "
+        "log in. Set it anew, in psql, where it is not logged:",
+        statement=statement,
+        why="MD5 passwords are deprecated since PostgreSQL 18.",
     )
-
-
-def _who(role: str) -> str:
-    return "every role" if role == "all" else f"the role {role}"

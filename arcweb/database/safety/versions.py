@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from arcweb.database.findings import Finding
 from arcweb.database.safety.rows import rows_of
+from arcweb.database.safety.unknown import Unknown
 from arcweb.database.standing import Standing, quoted, standing
 
 #: The day of the last release of each major version, by https://www.postgresql.org/support/versioning/.
@@ -66,7 +67,12 @@ def judge_server(major: int, words: str, today: date) -> list[Finding]:
         if major < min(ENDS):
             return [Finding("bad", f"PostgreSQL {words} gets no fixes any more: upgrade it.", why=SOURCE)]
         return [
-            Finding("unknown", f"Until when PostgreSQL {major} gets fixes is not known here.", why=SOURCE)
+            Unknown(
+                "unknown",
+                f"Until when PostgreSQL {major} gets fixes is not known here.",
+                why=SOURCE,
+                thing=f"until when PostgreSQL {major} gets fixes",
+            )
         ]
     if ends < today:
         return [
@@ -103,8 +109,9 @@ def judge(extensions: Sequence[Extension]) -> list[Finding]:
 
 
 def _minor(server: Standing) -> Finding:
+    """To know, and no lack of this role: no server tells it, whatever is granted."""
     return Finding(
-        "unknown",
+        "idle",
         f"Whether {server.version_text} is the newest release of PostgreSQL {server.major} is not known "
         "here, without a network: compare it with postgresql.org/support/versioning.",
     )

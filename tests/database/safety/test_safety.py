@@ -13,7 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from arcweb.database import standing
-from arcweb.database.safety import encryption, looks, switches
+from arcweb.database.safety import encryption, looks, switches, views
 from arcweb.database.safety.encryption import Group, Offered, judge
 from arcweb.database.safety.switches import Setting
 from arcweb.database.safety.versions import ENDS, Extension, judge_server
@@ -98,6 +98,37 @@ def test_lines_of_pg_hba_conf(superuser: Superuser, page: Shown) -> None:
         undo="REVOKE EXECUTE ON FUNCTION pg_hba_file_rules() FROM arc",
     )
     assert "lets anybody in without a password is not known" not in page()
+
+
+def test_what_this_role_cannot_know_is_named_with_its_grant(
+    superuser: Superuser, page: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What this server has of its own is another test's.
+    monkeypatch.setitem(views.PARTS, "switches", (list, "The settings"))
+    monkeypatch.setitem(views.PARTS, "grants", (list, "The grants of this database"))
+    shown = page()
+    assert "Not all is known" in shown
+    assert "Not known to it: how passwords are kept, the lines of pg_hba.conf;" in shown
+    assert "2 unknown" in shown
+    newest = "Whether 18"
+    assert newest in shown, "told, and no lack of this role"
+    grants = {
+        "the lines of pg_hba.conf": (
+            'GRANT SELECT ON pg_hba_file_rules TO "arc";',
+            'GRANT EXECUTE ON FUNCTION pg_hba_file_rules() TO "arc";',
+        ),
+        "how passwords are kept": ('GRANT SELECT (rolname, rolpassword) ON pg_authid TO "arc";',),
+    }
+    for thing, typed in grants.items():
+        assert thing in shown
+        for grant in typed:
+            assert grant in shown
+            superuser(grant, undo=grant.replace("GRANT", "REVOKE", 1).replace(" TO ", " FROM "))
+        shown = page()
+        assert thing not in shown.partition("Findings")[0]
+    assert "Not all is known" not in shown
+    assert "Nothing unsafe was found." in shown
+    assert newest in shown
 
 
 def test_everybody_may_create(superuser: Superuser, page: Shown) -> None:
