@@ -22,7 +22,12 @@ from arcweb.samples import taking
 from arcweb.samples.models import Sample
 from tests.stack import THROWAWAY, new_layout
 
-SETTINGS = {"max_connections": "20", "shared_buffers": "1MB", "autovacuum_naptime": "1s"}
+SETTINGS = {
+    "max_connections": "20",
+    "shared_buffers": "1MB",
+    "autovacuum_naptime": "1s",
+    "autovacuum_freeze_max_age": "100000",  # the least that there is
+}
 
 
 @dataclass
