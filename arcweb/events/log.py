@@ -29,7 +29,7 @@ FROM event
 """
 
 
-def write(
+def statement(
     kind: str,
     *,
     actor: Actor,
@@ -39,21 +39,24 @@ def write(
     data: dict[str, Any],
     label: str,
     note: str,
-) -> None:
-    """Insert one event and its details; see `arcweb.events.record` for what the arguments mean."""
+) -> tuple[str, list[Any]]:
+    """The INSERT of one event and its details, with its values, for a connection that is not Django's; see
+    `arcweb.events.record` for what the arguments mean."""
     if not kind:
         raise ValueError("An event needs a kind, like 'agent.changed'.")
     facts = (kind, actor.kind, actor.id, object_type, object_id)
     words = (actor.user_agent, label[:LONGEST_LABEL], note)
+    return INSERT, [
+        *map(clean, facts),
+        str(agent_id) if agent_id is not None else None,
+        json.dumps(redact(data), cls=DjangoJSONEncoder),
+        clean(actor.name),
+        actor.address,
+        *map(clean, words),
+    ]
+
+
+def write(kind: str, **values: Any) -> None:
+    """Insert one event and its details; the arguments are those of `statement`."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            INSERT,
-            [
-                *map(clean, facts),
-                str(agent_id) if agent_id is not None else None,
-                json.dumps(redact(data), cls=DjangoJSONEncoder),
-                clean(actor.name),
-                actor.address,
-                *map(clean, words),
-            ],
-        )
+        cursor.execute(*statement(kind, **values))
