@@ -169,12 +169,12 @@ def prepare(connection: Connection) -> None:
 
 def relations(connection: Connection, schema: str = "") -> list[Relation]:
     """The tables that have rows of their own and belong to no extension, by name."""
-    cursor = connection.execute(TABLES.format(ours=OURS), {"schema": schema})  # type: ignore[call-overload]
+    cursor = connection.execute(TABLES.format(ours=OURS), {"schema": schema})
     return [Relation(oid, place, name, parent or "") for oid, place, name, parent in cursor]
 
 
 def sequences(connection: Connection, schema: str = "") -> list[Sequence]:
-    cursor = connection.execute(SEQUENCES.format(ours=OURS), {"schema": schema})  # type: ignore[call-overload]
+    cursor = connection.execute(SEQUENCES.format(ours=OURS), {"schema": schema})
     return [Sequence(place, name, last) for place, name, last in cursor]
 
 
@@ -201,7 +201,7 @@ def digest(
 
 
 def _sum(
-    connection: Connection, statement: sql.Composable, progress: Callable[[int], None]
+    connection: Connection, statement: sql.SQL | sql.Composed, progress: Callable[[int], None]
 ) -> tuple[int, str]:
     total, rows, waiting = 0, 0, bytearray()
     with connection.cursor() as cursor, cursor.copy(statement) as copy:

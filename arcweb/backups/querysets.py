@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from django.db import models
+from django.db.models.functions import Now
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
+    from arcweb.backups.manifest import Manifest
     from arcweb.backups.models import Backup  # noqa: F401
 
 
@@ -21,3 +25,22 @@ class BackupQuerySet(models.QuerySet["Backup"]):
 
     def newest_first(self) -> Self:
         return self.order_by("-created_at", "-id")
+
+    def fail(self, pk: UUID, trouble: str) -> bool:
+        """A copy that was being taken is not, and the row says why; False when it ended before."""
+        running = self.filter(pk=pk, state="running")
+        return bool(running.update(state="failed", trouble=trouble.replace("\x00", ""), finished_at=Now()))
+
+    @staticmethod
+    def fields(manifest: Manifest, manifest_sha256: str) -> dict[str, Any]:
+        """The fields of a row that the copy's manifest says."""
+        return {
+            "file": manifest.file.name,
+            "bytes": manifest.file.bytes,
+            "raw_bytes": manifest.file.raw_bytes,
+            "sha256": manifest.file.sha256,
+            "manifest_sha256": manifest_sha256,
+            "encrypted": bool(manifest.file.encryption),
+            "manifest": manifest.to_json(),
+            "taken_at": manifest.taken_at,
+        }

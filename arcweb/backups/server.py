@@ -33,7 +33,8 @@ def database() -> dict[str, Any]:
     elif settings.POSTGRES_POOLER == "transaction":
         raise BackupError(
             "POSTGRES_HOST is a pooler in transaction mode, through which no backup can be "
-            "taken or restored: set POSTGRES_DIRECT_HOST (and POSTGRES_DIRECT_PORT) to the address of PostgreSQL itself."
+            "taken or restored: set POSTGRES_DIRECT_HOST (and POSTGRES_DIRECT_PORT) to the address of "
+            "PostgreSQL itself."
         )
     return found
 

@@ -53,14 +53,17 @@ class Snapshot:
 
 
 @contextmanager
-def hold(schema: str = "", check: Callable[[], None] | None = None) -> Iterator[Snapshot]:
+def hold(
+    schema: str = "", check: Callable[[], None] | None = None, *, database: str = ""
+) -> Iterator[Snapshot]:
     """A read-only snapshot of the whole database, with its tables locked against change while it is held.
 
     The locks come first: TRUNCATE and ALTER TABLE do not care about snapshots, and what one of them did
     before pg_dump has locks of its own would be in the copy or in the hashes, not in both. schema: only the
-    tables of that schema are locked. Raises BackupError, and what `check` raises.
+    tables of that schema are locked. database: if not the application's. Raises BackupError, and what `check`
+    raises.
     """
-    connection = server.connect(application="arcweb-backup: snapshot", check=check)
+    connection = server.connect(database, application="arcweb-backup: snapshot", check=check)
     try:
         relations = _lock(connection, schema)
         row = connection.execute("SELECT pg_export_snapshot(), clock_timestamp()").fetchone()

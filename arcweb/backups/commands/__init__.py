@@ -1,0 +1,1 @@
+"""The subcommands of `manage.py backup`: each module of this package declares one or more."""

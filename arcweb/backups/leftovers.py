@@ -1,0 +1,83 @@
+"""What a killed run left behind, and whether there is room for another. For the one whose turn it is."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from arcweb.backups import manifest as manifests
+from arcweb.backups.exceptions import CorruptCopy, SpaceError
+from arcweb.backups.models import Backup
+from arcweb.backups.streams import RESERVE, free_bytes
+from arcweb.charts import size
+from arcweb.events import record
+
+logger = logging.getLogger(__name__)
+DIED = "Its process stopped without a word (killed, or its machine went down). Nothing of it was kept."
+
+
+def check_space(folder: Path, wanted: int) -> None:
+    """Refuses to begin what would not fit. wanted: bytes of the copy. Raises SpaceError, OSError."""
+    free = free_bytes(folder)
+    if free < wanted + RESERVE:
+        raise SpaceError(
+            f"{folder} has {size(free)} free; the copy takes about {size(wanted)}, and {size(RESERVE)} stay "
+            "free for the servers. Make room or move ARC_BACKUP_DIR, then start again."
+        )
+
+
+def remove(folder: Path, file: str) -> None:
+    """The data file of that name and its manifest go, if they are there; what cannot go is logged."""
+    for name in (file, manifests.manifest_name(file)) if file else ():
+        try:
+            (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            logger.warning("%s could not be removed: %s", folder / name, error)
+
+
+def end_abandoned(folder: Path) -> int:
+    """Ends the rows of runs whose process is gone, and removes what they wrote; returns how many.
+
+    Only while nobody else can take a copy. A run that died after its manifest was written is whole, and its
+    row says so; its hash is checked by the next verification.
+    """
+    ended = 0
+    for backup in Backup.objects.filter(state=Backup.State.RUNNING):
+        mark = f"-{backup.pk.hex[:8]}."
+        files = [path for path in folder.iterdir() if mark in path.name]
+        for path in files:
+            if path.name.endswith(manifests.ENDING) and _complete(backup, path):
+                break
+        else:
+            for path in files:
+                path.unlink(missing_ok=True)
+            with transaction.atomic():
+                if Backup.objects.fail(backup.pk, DIED):
+                    record("backup.failed", obj=backup, note=DIED, data={"source": backup.source})
+        for path in files:
+            if path.name.endswith(".part"):
+                path.unlink(missing_ok=True)
+        ended += 1
+    return ended
+
+
+def _complete(backup: Backup, path: Path) -> bool:
+    """Whether the manifest at `path` is that of the row and its file is there: then the row says so."""
+    try:
+        manifest, sha256 = manifests.read(path)
+        complete = manifest.id == str(backup.pk) and (
+            (path.parent / manifest.file.name).stat().st_size == manifest.file.bytes
+        )
+    except (CorruptCopy, OSError):
+        return False
+    return complete and bool(
+        Backup.objects.filter(pk=backup.pk, state=Backup.State.RUNNING).update(
+            state=Backup.State.WRITTEN,
+            local=True,
+            finished_at=Now(),
+            **Backup.objects.fields(manifest, sha256),
+        )
+    )

@@ -1,0 +1,340 @@
+"""Taking a copy, of whatever kind: one at a time, whole or not at all, and read back from the disk.
+
+What makes the copy is a taker, registered for its formats; it gets a Work and returns the Manifest of the
+file that it had the Work write. Everything else is here: the turn, the row and its states, the manifest
+beside the file, the words of a failure, what a killed run left.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import UUID
+
+import psycopg
+from django.conf import settings
+from django.db import DatabaseError, connection, transaction
+from django.db.models.functions import Now
+from django.utils.module_loading import import_string
+
+from arcweb.backups import leftovers, seals, streams, takers
+from arcweb.backups.exceptions import BackupError, CorruptCopy
+from arcweb.backups.manifest import COMPRESSIONS, File, Manifest, file_name
+from arcweb.backups.models import Backup, Format, Source
+from arcweb.backups.server import first_line
+from arcweb.backups.streams import Readable
+from arcweb.backups.turns import turn
+from arcweb.events import current_actor, record
+
+logger = logging.getLogger(__name__)
+READ = 1024 * 1024
+MEGABYTE = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is taken. scope: {} all, {"schema": name}, {"agent": id}. verify: prove it afterwards."""
+
+    source: str = Source.POSTGRES.value
+    format: str = Format.CUSTOM.value
+    scope: dict[str, Any] = field(default_factory=dict)
+    trigger: str = Backup.Trigger.MANUAL.value
+    schedule_id: int | None = None
+    verify: bool = False
+
+
+class Context(Protocol):
+    """As arcweb.jobs.context.JobContext: told of progress, and raises to stop the work."""
+
+    def progress(self, done: int, total: int | None = None, message: str = "") -> None: ...
+    def check(self) -> None: ...
+
+
+class Quiet:
+    """Nobody looks and nobody stops it."""
+
+    def progress(self, done: int, total: int | None = None, message: str = "") -> None: ...
+    def check(self) -> None: ...
+
+
+@dataclass
+class Work:
+    """What a taker is given. last: the manifest of the newest whole copy of the same kind, for estimates."""
+
+    id: UUID
+    options: Options
+    context: Context
+    folder: Path
+    last: Manifest | None = None
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    file: str = ""  #: its name, once something is written
+    message: str = ""
+
+    def check(self) -> None:
+        """Raises when the work is to stop; call it every second or so."""
+        self.context.check()
+
+    def say(self, message: str) -> None:
+        """What is being done, for people who wait. Raises as check() does."""
+        self.message = message
+        self.progress(0)
+
+    def progress(self, done: int) -> None:
+        """done: bytes of the source so far. Raises as check() does."""
+        expected = self.last.file.raw_bytes if self.last else 0
+        total = max(expected, done) // MEGABYTE if expected else None
+        self.context.progress(done // MEGABYTE, total, self.message)
+
+    def need(self, bytes_: int) -> None:
+        """Refuses to begin when the copy would not fit: `bytes_`, else a quarter more than the last one
+        has. Raises SpaceError."""
+        wanted = self.last.file.bytes * 5 // 4 if self.last else bytes_
+        leftovers.check_space(self.folder, wanted)
+
+    def write(
+        self,
+        source: Readable,
+        taken_at: datetime,
+        *,
+        finish: Callable[[], None],
+        recipients: Sequence[str] | None = None,
+    ) -> File:
+        """Everything that `source` gives, compressed and encrypted as the format and the settings say, under
+        its final name in the folder. Once. finish: see streams.write_copy."""
+        if recipients is None:
+            recipients = settings.ARC_BACKUP_RECIPIENTS
+        compression = COMPRESSIONS[self.options.format]
+        name = file_name(
+            self.options.source, self.options.format, self.id, taken_at, encrypted=bool(recipients)
+        )
+        self.file = name
+        written = streams.write_copy(
+            source,
+            self.folder / name,
+            compression=compression,
+            recipients=recipients,
+            progress=self.progress,
+            rate=settings.ARC_BACKUP_RATE_MB * 1e6,
+            finish=finish,
+        )
+        return File(
+            name=name,
+            bytes=written.bytes,
+            sha256=written.sha256,
+            raw_bytes=written.raw_bytes,
+            raw_sha256=written.raw_sha256,
+            compression=compression,
+            encryption="age" if recipients else "",
+        )
+
+    def manifest(self, file: File, taken_at: datetime, **facts: Any) -> Manifest:
+        """The manifest of that file, as of now; facts: its other fields."""
+        now = datetime.now(UTC)
+        return Manifest(
+            id=str(self.id),
+            source=self.options.source,
+            format=self.options.format,
+            scope=self.options.scope,
+            trigger=self.options.trigger,
+            taken_at=taken_at,
+            started_at=self.started_at,
+            finished_at=now,
+            seconds=round((now - self.started_at).total_seconds(), 3),
+            file=file,
+            **facts,
+        )
+
+
+Taker = Callable[[Work], Manifest]
+#: Called with the row after every copy that was taken, in order.
+_afterwards: list[Callable[[Backup, Options], None]] = []
+
+
+def register_afterwards(call: Callable[[Backup, Options], None]) -> None:
+    """Have `call` called with each copy that was taken: for uploads and the like. It must be quick, and
+    what it raises does not undo the copy."""
+    if call not in _afterwards:
+        _afterwards.append(call)
+
+
+def take(options: Options, context: Context | None = None, *, job: UUID | None = None) -> Backup:
+    """Take a copy and read it back; the row says hashed at the end. For jobs and commands, not for requests.
+
+    job: whose copy it is; a second run of the same job gets the copy of the first. Raises LockedOut when
+    another backup or restore is under way, BackupError with the words of a failure (the row says them, too),
+    and what the context raises: then neither file nor row is left.
+    """
+    path = takers.taker(options.source, options.format)
+    if path is None:
+        known = ", ".join(takers.formats(options.source)) or "none"
+        raise BackupError(
+            f"{options.source} cannot be backed up in the format {options.format!r}; known: {known}."
+        )
+    taker: Taker = import_string(path)
+    folder = prepare_folder()
+    with turn("backup"):
+        leftovers.end_abandoned(folder)
+        if job is not None and (done := Backup.objects.present().filter(job=job).first()):
+            return done
+        backup = Backup.objects.create(
+            source=options.source,
+            format=options.format,
+            scope=options.scope,
+            trigger=options.trigger,
+            schedule_id=options.schedule_id,
+            job=job,
+            actor_name=current_actor().name,
+        )
+        work = Work(backup.pk, options, context or Quiet(), folder, last=_last(options))
+        try:
+            manifest = seals.sealed(_explained(taker, work))
+            _write(backup, manifest, manifest.write(folder))
+            _read_back(work, manifest)
+        except CorruptCopy as error:
+            _bad(backup, str(error))
+            raise
+        except (BackupError, OSError) as error:
+            trouble = error if isinstance(error, BackupError) else _of_disk(error, folder)
+            leftovers.remove(folder, work.file)
+            _fail(backup, str(trouble))
+            raise trouble from error
+        except Exception as error:
+            if not _is_stop(error):
+                _fail(backup, f"{type(error).__name__}: {error}")
+                leftovers.remove(folder, work.file)
+                raise
+            _forget(backup, folder, work.file)
+            raise
+        except BaseException:
+            _forget(backup, folder, work.file)
+            raise
+    backup.refresh_from_db()
+    for call in _afterwards:
+        try:
+            call(backup, options)
+        except Exception:
+            logger.exception("The copy %s was taken, but what comes after it failed", backup)
+    return backup
+
+
+def prepare_folder() -> Path:
+    """ARC_BACKUP_DIR, made where it is missing. Raises BackupError."""
+    folder = Path(settings.ARC_BACKUP_DIR)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(13, "Permission denied")
+    except OSError as error:
+        raise _of_disk(error, folder) from error
+    return folder
+
+
+def _explained(taker: Taker, work: Work) -> Manifest:
+    try:
+        return taker(work)
+    except psycopg.Error as error:
+        raise BackupError(f"PostgreSQL ended the backup: {first_line(error)}") from error
+
+
+def _of_disk(error: OSError, folder: Path) -> BackupError:
+    return BackupError(
+        f"The folder of the backups, {folder}, could not be written: {error.strerror or error}. "
+        "Make room or mend the folder (ARC_BACKUP_DIR), then start again."
+    )
+
+
+def _is_stop(error: BaseException) -> bool:
+    """Whether it is how a job is told to stop, and no failure."""
+    from arcweb.jobs.exceptions import ClaimLost, JobCancelled
+
+    return isinstance(error, ClaimLost | JobCancelled)
+
+
+def _last(options: Options) -> Manifest | None:
+    alike = Backup.objects.present().filter(source=options.source, format=options.format, scope=options.scope)
+    newest = alike.order_by("-taken_at").first()
+    try:
+        return Manifest.from_json(newest.manifest) if newest else None
+    except CorruptCopy:
+        return None
+
+
+def _write(backup: Backup, manifest: Manifest, manifest_sha256: str) -> None:
+    with transaction.atomic():
+        parent = Backup.objects.filter(pk=uuid.UUID(manifest.parent)).first() if manifest.parent else None
+        won = Backup.objects.filter(pk=backup.pk, state=Backup.State.RUNNING).update(
+            state=Backup.State.WRITTEN,
+            local=True,
+            parent=parent,
+            finished_at=Now(),
+            **Backup.objects.fields(manifest, manifest_sha256),
+        )
+        if not won:
+            raise BackupError("The row of this backup is gone: somebody ended it meanwhile.")
+        backup.refresh_from_db()
+        record(
+            "backup.taken",
+            obj=backup,
+            data={"bytes": manifest.file.bytes, "seconds": manifest.seconds, "rows": _rows(manifest)},
+        )
+
+
+def _rows(manifest: Manifest) -> int:
+    return sum(table.rows for table in manifest.tables)
+
+
+def _read_back(work: Work, manifest: Manifest) -> None:
+    """What the disk gives is what was written. Raises CorruptCopy, OSError, and as the context does."""
+    work.message = "reading the copy back"
+    path, found = work.folder / manifest.file.name, hashlib.sha256()
+    with path.open("rb") as disk:
+        os.posix_fadvise(
+            disk.fileno(), 0, 0, os.POSIX_FADV_DONTNEED
+        )  # what the disk has, not what memory has
+        while block := disk.read(READ):
+            found.update(block)
+            work.check()
+    if found.hexdigest() != manifest.file.sha256:
+        raise CorruptCopy(
+            f"{path} does not read back as it was written. The disk or the memory of this machine is at "
+            "fault; the copy is kept and does not count."
+        )
+    Backup.objects.filter(pk=work.id, state=Backup.State.WRITTEN).update(
+        state=Backup.State.HASHED, hashed_at=Now()
+    )
+
+
+def _fail(backup: Backup, trouble: str) -> None:
+    """The row says why. While PostgreSQL is away the next run does: it finds the row abandoned."""
+    try:
+        connection.close_if_unusable_or_obsolete()
+        with transaction.atomic():
+            if Backup.objects.fail(backup.pk, trouble):
+                record("backup.failed", obj=backup, note=trouble, data={"source": backup.source})
+    except DatabaseError:
+        logger.exception("The failure of backup %s could not be written: %s", backup.pk, trouble)
+
+
+def _bad(backup: Backup, trouble: str) -> None:
+    with transaction.atomic():
+        if Backup.objects.filter(pk=backup.pk, state=Backup.State.WRITTEN).update(
+            state=Backup.State.BAD, trouble=trouble, checked_at=Now()
+        ):
+            record("backup.bad", obj=backup, note=trouble, data={"source": backup.source})
+
+
+def _forget(backup: Backup, folder: Path, file: str) -> None:
+    """It was cancelled: neither file nor row stays."""
+    leftovers.remove(folder, file)
+    try:
+        connection.close_if_unusable_or_obsolete()
+        Backup.objects.filter(pk=backup.pk).delete()
+    except DatabaseError:
+        logger.exception("The row of the cancelled backup %s stays until the next one", backup.pk)
