@@ -27,5 +27,5 @@ def is_ours(manifest: Manifest) -> bool:
     return any(constant_time_compare(manifest.seal, _seal(manifest, key)) for key in keys)
 
 
-def _seal(manifest: Manifest, key: str) -> str:
+def _seal(manifest: Manifest, key: str | bytes) -> str:
     return salted_hmac(SALT, replace(manifest, seal="").to_bytes(), key, algorithm="sha256").hexdigest()

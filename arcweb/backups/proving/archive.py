@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
 
-from arcweb.backups.exceptions import CorruptCopy
+from arcweb.backups.exceptions import BackupError, CorruptCopy
 
 MAGIC = b"PGDMP"
 OLDEST, NEWEST = (1, 13), (1, 16)
@@ -73,7 +73,8 @@ class Archive:
 def read(file: IO[bytes]) -> Archive:
     """The head and the table of contents of that file, from its beginning.
 
-    Raises CorruptCopy for what is no archive, was cut, or has what no pg_dump writes.
+    Raises CorruptCopy for what is no archive, was cut, or has what no pg_dump writes; BackupError for a
+    version of the format that is not known here.
     """
     return _Reader(file).archive()
 
@@ -91,9 +92,10 @@ class _Reader:
         version = (self._byte(), self._byte())
         self._byte()  # the revision
         if not OLDEST <= version <= NEWEST:
-            raise CorruptCopy(
-                f"The archive is of version {version[0]}.{version[1]}; those from {OLDEST[0]}.{OLDEST[1]} to "
-                f"{NEWEST[0]}.{NEWEST[1]} can be read."
+            raise BackupError(
+                f"The archive is of version {version[0]}.{version[1]} of its format, and those from "
+                f"{OLDEST[0]}.{OLDEST[1]} (PostgreSQL 10) to {NEWEST[0]}.{NEWEST[1]} (PostgreSQL 18) can be "
+                "read here. Take it with such a pg_dump, or use a later ARC Web."
             )
         self.integer, self.offset = self._byte(), self._byte()
         if self.integer not in (4, 8) or self.offset not in (4, 8):

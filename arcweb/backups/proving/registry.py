@@ -1,38 +1,34 @@
-"""Which function proves which format of copy. Pure."""
+"""Which function proves which format of copy, by name: nothing is imported before it is needed. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from arcweb.backups.proving.ladder import Copy, Ladder
-
-Prove = Callable[["Copy", "Ladder"], None]
 
 
 @dataclass(frozen=True)
 class Prover:
-    prove: Prove
+    """path: "package.module.name" of a function that is given a Copy and a Ladder."""
+
+    path: str
     unpack: bool  #: wants the raw bytes as a file (`Copy.raw`)
 
 
 _provers: dict[str, Prover] = {}
 
 
-def register_prover(formats: Iterable[str], prove: Prove, *, unpack: bool = False) -> None:
-    """Have copies of these formats proven by `prove`, which is called when the file has its right hash.
+def register_prover(formats: Iterable[str], path: str, *, unpack: bool = False) -> None:
+    """Have copies of these formats proven by the function at `path`, once their file has its right hash.
 
     unpack: decrypted and decompressed into a temporary file first, `copy.raw`; else `copy.open()` streams it.
-    Raises ValueError where another module has a format already.
     """
     for name in formats:
-        known = _provers.get(name)
-        if known is not None and known.prove.__module__ != prove.__module__:
-            raise ValueError(f"Two provers claim the format {name!r}.")
-        _provers[name] = Prover(prove, unpack)
+        _provers[name] = Prover(path, unpack)
 
 
 def prover_of(name: str) -> Prover | None:
     return _provers.get(name)
+
+
+register_prover(["custom", "plain"], "arcweb.backups.proving.postgres.prove", unpack=True)
+register_prover(["rdb"], "arcweb.backups.redis_rdb.prover.prove")
