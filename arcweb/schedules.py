@@ -59,6 +59,11 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": crontab(hour=3, minute=27),
         "options": {"expires": 3600},
     },
+    "start backups that are due": {
+        "task": "arcweb.backups.tasks.start_due",
+        "schedule": OnTheSlot(30),
+        "options": {"expires": 30},
+    },
     "snapshot statements": {
         "task": "arcweb.database.tasks.snapshot_statements",
         "schedule": OnTheSlot(600),

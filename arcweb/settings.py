@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from zoneinfo import available_timezones
 
 import django_stubs_ext
 from django.core.exceptions import ImproperlyConfigured
@@ -113,6 +114,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "arcweb.headers.PermissionsPolicyMiddleware",
+    "arcweb.backups.restore.middleware.PauseMiddleware",
     "arcweb.away.AwayMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -320,6 +322,7 @@ CELERY_TASK_ROUTES = {
     "arcweb.events.tasks.*": {"queue": "quick"},
     "arcweb.samples.tasks.*": {"queue": "quick"},
     "arcweb.database.tasks.*": {"queue": "quick"},
+    "arcweb.backups.tasks.*": {"queue": "quick"},
 }
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 5
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
@@ -354,6 +357,12 @@ ARC_REPLICATION_USER = env.text("ARC_REPLICATION_USER", "arc_replication")
 ARC_REPLICATION_PASSWORD = (
     ARC_LAYOUT.read_secret("replication-password") if ARC_EMBEDDED else env.text("ARC_REPLICATION_PASSWORD")
 )
+#: The zone in which people read the times of schedules beside UTC; empty: UTC alone.
+ARC_LOCAL_ZONE = env.text("ARC_LOCAL_ZONE")
+if ARC_LOCAL_ZONE and ARC_LOCAL_ZONE not in available_timezones():
+    raise ImproperlyConfigured(
+        f"ARC_LOCAL_ZONE is {ARC_LOCAL_ZONE!r}, which is no time zone. For example: ARC_LOCAL_ZONE=Europe/Berlin"
+    )
 #: Megabytes a second that a backup may read; 0: no limit.
 ARC_BACKUP_RATE_MB = env.number("ARC_BACKUP_RATE_MB", 0.0, low=0, high=100_000)
 #: Recipients of age (age1…), with commas: copies are encrypted to them. Whoever restores needs the identity.

@@ -1,0 +1,119 @@
+"""One copy: how far it is proven, what it holds, how to restore it."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.urls import NoReverseMatch, reverse
+from django.views.decorators.http import require_POST, require_safe
+
+from arcweb.backups.models import Backup
+from arcweb.backups.pages import requests
+from arcweb.backups.pages.words import Line, ago
+from arcweb.charts import size
+from arcweb.database.rooms import context
+from arcweb.jobs.models import Job
+from arcweb.jobs.progress import duration
+
+#: Tables that the page lists, largest first.
+MOST_TABLES = 60
+#: What other parts of the room offer for a copy: (page, words, permission, states that allow it).
+ACTIONS = (
+    ("admin:backups_restore", "Restore…", "backups.restore_backup", ("written", "hashed", "verified")),
+    (
+        "admin:backups_download",
+        "Download…",
+        "backups.download_backup",
+        ("written", "hashed", "verified", "bad"),
+    ),
+    ("admin:backups_pin", "Pin…", "backups.pin_backup", ("written", "hashed", "verified", "bad")),
+    (
+        "admin:backups_delete",
+        "Delete…",
+        "backups.delete_backup",
+        ("written", "hashed", "verified", "bad", "failed"),
+    ),
+)
+
+
+@require_safe
+def backup(request: HttpRequest, backup: UUID) -> HttpResponse:
+    one = get_object_or_404(Backup.objects.select_related("parent", "schedule"), pk=backup)
+    manifest = one.manifest or {}
+    tables = sorted(manifest.get("tables", []), key=lambda table: -table.get("rows", 0))
+    return render(
+        request,
+        "admin/backups/backup.html",
+        context(
+            request,
+            str(Line(one).what),
+            backup=one,
+            line=Line(one),
+            steps=_ladder(one),
+            check=one.check_result or {},
+            manifest=manifest,
+            tables=tables[:MOST_TABLES],
+            more_tables=max(0, len(tables) - MOST_TABLES),
+            rows=sum(table.get("rows", 0) for table in tables),
+            raw=size(one.raw_bytes) if one.raw_bytes else "",
+            active=Job.objects.active().filter(kind=requests.VERIFY, params__backup=str(one.pk)).first(),
+            actions=list(_actions(request, one)),
+            may_verify=one.state in ("written", "hashed", "verified", "bad"),
+        ),
+    )
+
+
+@require_POST
+def verify(request: HttpRequest, backup: UUID) -> HttpResponse:
+    one = get_object_or_404(Backup, pk=backup)
+    if one.state not in ("written", "hashed", "verified", "bad"):
+        raise Http404("There is no copy to verify.")
+    return requests.follow(request, requests.verify(one))
+
+
+def _ladder(one: Backup) -> list[dict[str, Any]]:
+    """Written → hashed → verified: each with its time, or what is missing."""
+    failed, bad = one.state == "failed", one.state == "bad"
+    took = f" It took {duration(one.verify_seconds)}." if one.verify_seconds else ""
+    return [
+        {
+            "name": "Written",
+            "state": "bad" if failed else "good" if one.finished_at else "idle",
+            "at": one.finished_at,
+            "says": "Not written."
+            if failed
+            else f"Whole under its final name {ago(one.finished_at)}."
+            if one.finished_at
+            else "Under way.",
+        },
+        {
+            "name": "Hashed",
+            "state": "good" if one.hashed_at and not bad else "bad" if bad else "idle",
+            "at": one.hashed_at,
+            "says": f"Read back with the hash of its manifest {ago(one.hashed_at)}."
+            if one.hashed_at
+            else "Not read back yet.",
+        },
+        {
+            "name": "Proven",
+            "state": "bad" if bad else "good" if one.state == "verified" else "idle",
+            "at": one.verified_at,
+            "says": (f"Found bad {ago(one.checked_at)}." if bad else "")
+            + (f" Restored and compared {ago(one.verified_at)}.{took}" if one.verified_at else "")
+            or "Never restored: nobody knows whether it can be.",
+        },
+    ]
+
+
+def _actions(request: HttpRequest, one: Backup) -> Any:
+    for name, words, permission, states in ACTIONS:
+        if one.state not in states or not request.user.has_perm(permission):
+            continue
+        try:
+            url = reverse(name, args=[one.pk])
+        except NoReverseMatch:
+            continue
+        yield {"url": url, "words": words, "danger": name.endswith("delete")}

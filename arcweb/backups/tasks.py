@@ -1,0 +1,10 @@
+"""Scheduled work of backups."""
+
+from arcweb.backups.schedules import keeping
+from arcweb.celery import app
+
+
+@app.task(name="arcweb.backups.tasks.start_due", ignore_result=True)
+def start_due(*_schedules: int) -> None:
+    """Starts what is due, each slot once; all schedules are looked at, whichever a message names."""
+    keeping.start_due()

@@ -1,0 +1,214 @@
+"""Schedules start each slot once: two beats, a downtime, a month with failures."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from importlib import import_module
+
+import pytest
+from django.apps import apps
+from django.db import connection
+from django.utils import timezone
+from django_celery_beat.models import PeriodicTask
+
+from arcweb.backups.models import Backup, Schedule
+from arcweb.backups.schedules import keeping, slots
+from arcweb.jobs.models import Job
+from tests.people import client_of
+
+pytestmark = pytest.mark.django_db
+ADDRESS = "/backups/schedules/"
+
+
+def nightly(**changes: object) -> Schedule:
+    Schedule.objects.all().delete()
+    return keeping.save(
+        Schedule(
+            **{"name": "night", "source": "postgres", "format": "custom", "cron": "15 2 * * *", **changes}
+        )
+    )
+
+
+def test_every_installation_begins_with_a_nightly_copy_and_a_drill() -> None:
+    Schedule.objects.all().delete()
+    PeriodicTask.objects.all().delete()
+    import_module("arcweb.backups.migrations.0002_schedules").make(apps, None)
+    found = {one.name: one for one in Schedule.objects.select_related("beat_task__crontab")}
+    assert {(one.source, one.drill) for one in found.values()} == {
+        ("postgres", False),
+        ("redis-state", False),
+        ("postgres", True),
+    }
+    for one in found.values():
+        assert one.verify
+        assert one.last_slot is not None, "the past is not made up for"
+        crontab = one.beat_task.crontab
+        assert str(crontab.timezone) == "UTC"
+        said = (
+            crontab.minute,
+            crontab.hour,
+            crontab.day_of_month,
+            crontab.month_of_year,
+            crontab.day_of_week,
+        )
+        assert " ".join(said) == one.cron
+    assert not keeping.start_due(), "nothing runs at once"
+
+
+def test_a_slot_starts_once_and_its_job_says_what_to_take() -> None:
+    schedule = nightly(scope={"schema": "agents"})
+    tomorrow = next(slots.parse(schedule.cron).after(timezone.now()))
+    assert keeping.start_due(tomorrow - timedelta(seconds=1)) == []
+    (job,) = keeping.start_due(tomorrow)
+    assert job.kind == "backup"
+    assert job.params["schedule_id"] == schedule.pk
+    assert job.params["scope"] == {"schema": "agents"}
+    assert (job.params["trigger"], job.params["verify"]) == ("schedule", True)
+    assert keeping.start_due(tomorrow + timedelta(hours=3)) == []
+
+
+def test_three_missed_nights_are_one_run() -> None:
+    schedule = nightly()
+    assert len(keeping.start_due(timezone.now() + timedelta(days=3))) == 1
+    schedule.refresh_from_db()
+    assert keeping.start_due(timezone.now() + timedelta(days=3)) == []
+
+
+def test_a_schedule_that_is_switched_on_again_does_not_run_for_the_past() -> None:
+    schedule = nightly(enabled=False)
+    assert keeping.start_due(timezone.now() + timedelta(days=2)) == []
+    Schedule.objects.update(last_slot=timezone.now() - timedelta(days=9))
+    schedule.refresh_from_db()
+    schedule.enabled = True
+    keeping.save(schedule)
+    assert keeping.start_due() == []
+    assert PeriodicTask.objects.get(pk=schedule.beat_task_id).enabled
+
+
+def test_a_drill_proves_the_oldest_copy_that_is_kept() -> None:
+    nightly(drill=True)
+    assert keeping.start_due(timezone.now() + timedelta(days=2)) == []
+    now = timezone.now()
+    for age, state in ((9, "verified"), (30, "bad"), (2, "verified")):
+        Backup.objects.create(
+            source="postgres",
+            format="custom",
+            state=state,
+            file=f"age-{age}",
+            bytes=1,
+            manifest={},
+            taken_at=now - timedelta(days=age),
+            verified_at=now,
+        )
+    (job,) = keeping.start_due(now + timedelta(days=3))
+    assert job.kind == "backup-verify"
+    assert Backup.objects.get(pk=job.params["backup"]).file == "age-9"
+
+
+def test_a_month_of_nights_with_failures_and_downtimes_runs_each_night_once() -> None:
+    schedule = nightly()
+    moment = next(slots.parse(schedule.cron).after(timezone.now())) - timedelta(minutes=1)
+    started, down = 0, {4, 5, 6, 20}  # nights on which nothing was up; three of them in a row
+    for night in range(30):
+        day = moment + timedelta(days=night)
+        if night in down:
+            continue
+        for minutes in (0, 1, 2, 600):  # the beat looks again and again
+            for job in keeping.start_due(day + timedelta(minutes=minutes)):
+                started += 1
+                failed = night % 3 == 0
+                Job.objects.filter(pk=job.pk).update(
+                    state="failed" if failed else "succeeded", finished_at=timezone.now()
+                )
+    assert started == 30 - len(down)
+
+
+@pytest.fixture
+def own_rows() -> Iterator[None]:
+    """What other connections see; put back afterwards."""
+    before = list(Schedule.objects.all())
+    yield
+    Job.objects.filter(kind="backup").delete()
+    Schedule.objects.all().delete()
+    Schedule.objects.bulk_create(before)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_beats_at_once_start_a_slot_once(own_rows: None) -> None:
+    nightly()
+    moment, started = timezone.now() + timedelta(days=1), []
+    together = threading.Barrier(2)
+
+    def beat() -> None:
+        together.wait()
+        started.extend(keeping.start_due(moment))
+        connection.close()
+
+    beats = [threading.Thread(target=beat) for _ in range(2)]
+    for one in beats:
+        one.start()
+    for one in beats:
+        one.join()
+    assert len(started) == 1
+
+
+def test_the_page_shows_the_next_three_runs_in_both_zones(settings: object) -> None:
+    settings.ARC_LOCAL_ZONE = "Europe/Berlin"  # type: ignore[attr-defined]
+    schedule = nightly()
+    page = client_of("viewer").get(ADDRESS).content.decode()
+    for moment in slots.upcoming(slots.parse(schedule.cron), datetime.now(UTC)):
+        assert f"{moment:%Y-%m-%d %H:%M}" in page
+    assert "CET" in page or "CEST" in page
+    assert "No schedule that is on takes copies of Redis state." in page
+
+
+def test_a_schedule_is_previewed_saved_changed_and_deleted_by_its_name() -> None:
+    client = client_of("administrator")
+    wanted = {"name": "Weekly", "what": "schema", "cron": "0  4 * * 0", "enabled": "on"}
+    shown = client.post(f"{ADDRESS}new/", wanted | {"preview": "yes"}).content.decode()
+    assert shown.count("Sunday, ") == 3
+    assert not Schedule.objects.filter(name="Weekly").exists()
+    refused = client.post(f"{ADDRESS}new/", wanted | {"cron": "0 4 * *"}).content.decode()
+    assert "4 fields instead of five" in refused
+    assert client.post(f"{ADDRESS}new/", wanted).status_code == 302
+    made = Schedule.objects.get(name="Weekly")
+    assert (made.cron, made.scope, made.verify, made.enabled) == (
+        "0 4 * * 0",
+        {"schema": "agents"},
+        False,
+        True,
+    )
+    assert made.beat_task.crontab.day_of_week == "0"
+
+    # Somebody else saves first: said, and only a second save replaces it.
+    stale = wanted | {"cron": "0 5 * * 0", "seen": made.changed_at.isoformat()}
+    made.enabled = False
+    keeping.save(made)
+    answer = client.post(f"{ADDRESS}{made.pk}/", stale)
+    assert "Somebody changed this schedule meanwhile" in answer.content.decode()
+    made.refresh_from_db()
+    assert made.cron == "0 4 * * 0"
+    assert (
+        client.post(f"{ADDRESS}{made.pk}/", stale | {"seen": made.changed_at.isoformat()}).status_code == 302
+    )
+    made.refresh_from_db()
+    assert (made.cron, made.enabled) == ("0 5 * * 0", True)
+
+    task = made.beat_task_id
+    client.post(f"{ADDRESS}{made.pk}/delete/", {"typed": "weekly"})
+    assert Schedule.objects.filter(pk=made.pk).exists()
+    client.post(f"{ADDRESS}{made.pk}/delete/", {"typed": "Weekly"})
+    assert not Schedule.objects.filter(pk=made.pk).exists()
+    assert not PeriodicTask.objects.filter(pk=task).exists()
+
+
+@pytest.mark.parametrize("role", ["viewer", "operator"])
+def test_only_administrators_change_schedules(role: str) -> None:
+    schedule = nightly()
+    client = client_of(role)
+    assert client.get(ADDRESS).status_code == 200
+    for address in (f"{ADDRESS}new/", f"{ADDRESS}{schedule.pk}/", f"{ADDRESS}{schedule.pk}/delete/"):
+        assert client.post(address, {"typed": "night"}).status_code == 403
+    assert Schedule.objects.filter(pk=schedule.pk).exists()

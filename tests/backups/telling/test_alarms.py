@@ -1,0 +1,143 @@
+"""What is said of the backups elsewhere: alarms, the card and the verdict of the overview, metrics."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import RequestFactory
+from django.utils import timezone
+
+from arcweb.alarms import Unknown, find_alarm
+from arcweb.backups import alarms, cards, metrics, telling
+from arcweb.backups.models import Backup, Schedule
+from tests.backups.copies import copy
+
+pytestmark = pytest.mark.django_db
+DAY = timedelta(days=1)
+
+
+@pytest.fixture(autouse=True)
+def young(settings: Any, tmp_path: Path) -> None:
+    """An installation of this morning, with a folder of its own."""
+    settings.ARC_BACKUP_DIR = tmp_path / "not there yet"
+    Schedule.objects.all().delete()
+    Schedule.objects.create(name="night", source="postgres", format="custom", cron="15 2 * * *")
+    Schedule.objects.update(created_at=timezone.now() - timedelta(hours=2))
+
+
+def fires(name: str) -> bool:
+    alarm = find_alarm(name)
+    assert alarm is not None
+    reading = alarm.look()
+    assert reading is not None
+    assert reading.sentence.endswith(".")
+    return alarm.beyond(reading.value, alarm.threshold)
+
+
+def concerns() -> list[str]:
+    return [one.sentence for one in cards.look(telling.figures()).concerns]
+
+
+def test_a_young_installation_waits_for_its_first_night() -> None:
+    assert not fires("backups.age")
+    assert concerns() == []
+    Schedule.objects.update(created_at=timezone.now() - 2 * DAY)
+    assert fires("backups.age")
+    assert concerns() == ["PostgreSQL has no proven restore point."]
+
+
+def test_age_counts_from_the_last_proven_copy_alone() -> None:
+    copy(age=timedelta(hours=30))
+    assert fires("backups.age")
+    copy("hashed", timedelta(hours=1))
+    assert fires("backups.age")
+    copy(age=timedelta(hours=2))
+    assert not fires("backups.age")
+    assert concerns() == []
+    assert cards.look(telling.figures()).well.startswith("the last proven restore point is 2 h")
+
+
+def test_without_schedule_and_copy_nobody_knows() -> None:
+    Schedule.objects.all().delete()
+    with pytest.raises(Unknown, match="no schedule and no copy"):
+        alarms.postgres_age()
+
+
+def test_failures_fire_until_a_copy_is_whole_again() -> None:
+    copy("failed", timedelta(hours=2), trouble="No such host.")
+    assert fires("backups.failing")
+    assert "The last backup of PostgreSQL failed." in concerns()
+    copy("hashed", timedelta(hours=1))
+    assert not fires("backups.failing")
+
+
+def test_bad_copies_fire() -> None:
+    assert not fires("backups.bad")
+    copy("bad")
+    assert fires("backups.bad")
+    assert concerns() == ["1 copy is bad and no longer counts."]
+
+
+@pytest.mark.parametrize(("newest", "expected"), [(20, False), (30, False), (41, True), (9, True)])
+def test_a_strange_size_is_told(newest: int, expected: bool) -> None:
+    for age in (2, 3, 4, 5):
+        copy(age=age * DAY, raw_bytes=20_000_000)
+    copy(age=DAY, raw_bytes=newest * 1_000_000)
+    copy(age=timedelta(hours=1), raw_bytes=1, scope={"schema": "agents"}, state="failed", bytes=None)
+    assert fires("backups.size") is expected
+
+
+def test_a_size_is_compared_with_its_like_only() -> None:
+    for age in (2, 3, 4):
+        copy(age=age * DAY, raw_bytes=20_000_000)
+    copy(age=DAY, raw_bytes=100, scope={"schema": "agents"})
+    assert alarms.strange_size() is None
+
+
+def test_room_is_told_in_copies() -> None:
+    with pytest.raises(Unknown, match="not known"):
+        alarms.room()
+    copy(bytes=1000)
+    assert not fires("backups.room")
+    Backup.objects.update(bytes=2**60)
+    assert fires("backups.room")
+
+
+def test_what_is_missing_in_the_second_place_fires() -> None:
+    one = copy()
+    assert not fires("backups.second_place")
+    Backup.objects.filter(pk=one.pk).update(remote_trouble="The store did not answer.")
+    assert fires("backups.second_place")
+
+
+def test_the_card_says_how_old_the_restore_point_is() -> None:
+    request = RequestFactory().get("/")
+    assert cards.backups_card(request).word == "No copy"
+    copy(age=timedelta(hours=3))
+    card = cards.backups_card(request)
+    assert (card.state, card.big) == ("good", "3 h")
+
+
+def test_metrics_tell_age_counts_and_room() -> None:
+    copy(age=timedelta(hours=1), bytes=700)
+    copy("bad", 2 * DAY)
+    found = {metric.name: metric.values for metric in metrics.backups()}
+    ((labels, age),) = found["arc_backup_proven_age_seconds"]
+    assert labels == {"source": "postgres"}
+    assert 3600 <= age < 3700
+    assert ({"source": "postgres", "state": "bad"}, 1.0) in found["arc_backup_copies"]
+    assert found["arc_backup_bytes"] == (({"source": "postgres"}, 700.0),)
+    assert found["arc_backup_free_bytes"][0][1] > 0
+
+
+def test_charts_show_sizes_and_times() -> None:
+    assert telling.drawings() == []
+    for age, size in ((3, 2), (2, 4), (1, 3)):
+        copy(age=age * DAY, bytes=size * 1024**2, verify_seconds=1.5)
+    sizes, taking, proving = telling.drawings()
+    assert sizes.summary == "3 MB last, 2 to 4 MB over 3 copies"
+    assert taking.summary.startswith("4 s last")
+    assert proving.summary.startswith("1.5 s last")
