@@ -12,17 +12,24 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 
 from arcweb.events import names
 from tests import many_events, many_rows
 
 pytestmark = pytest.mark.django_db
 FEW, MANY = 3_000, 60_000
-#: Blocks beyond 1.1 times: an index is a level deeper, for the details of each of the 50 lines and in each
-#: month that is looked into, once for each kind in the list of kinds.
-DEEPER = 50 + (many_events.MONTHS + 4) * 6
+#: Blocks beyond 1.1 times: an index is a level deeper, in each month that is looked into once for each
+#: kind in the list of kinds, and where the events and their details are.
+DEEPER = (many_events.MONTHS + 4) * 6 + 10
+#: Lines of a page whose names are asked for.
+LINES = 50
 #: The same for the events that are asked who bears a name.
 NAMED = names.MOST_NAMES * names.ASKED * 3
+
+
+#: The blocks of the names of the newest page's lines, by number of events.
+of_names: dict[int, int] = {}
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +43,18 @@ def measured(django_db_setup: None, django_db_blocker: pytest.Blocker) -> Iterat
         for rows in (FEW, MANY):
             many_events.fill(rows)
             found[rows] = {name: measure(client, address) for name, address in many_events.addresses(rows)}
+            of_names[rows] = measure(client, reverse("admin:events"), '"event_details"')
         yield found
 
 
-def measure(client: Client, address: str) -> int:
+def measure(client: Client, address: str, only: str = "") -> int:
     with CaptureQueriesContext(connection) as queries:
         response = client.get(address)
     assert response.status_code == 200, address
     statements = [
-        query["sql"] for query in queries if '"events"' in query["sql"] or "events." in query["sql"]
+        query["sql"]
+        for query in queries
+        if ('"events"' in query["sql"] or "events." in query["sql"]) and only in query["sql"]
     ]
     assert statements
     assert not [sql for sql in statements if "OFFSET" in sql]
@@ -59,3 +69,9 @@ def test_many_events_cost_what_few_do(measured: dict[int, dict[str, int]]) -> No
         if many > 1.1 * few + DEEPER + (NAMED if "by name" in name else 0):
             dear.append(name)
     assert not dear
+
+
+@pytest.mark.parametrize("rows", [FEW, MANY])
+def test_names_of_neighbours_are_read_together(measured: dict[int, dict[str, int]], rows: int) -> None:
+    """Not by a descent of the index for each line, which is three blocks or more."""
+    assert of_names[rows] < LINES / 2
