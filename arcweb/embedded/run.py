@@ -20,6 +20,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from arcweb.embedded.errors import EmbeddedError
+from arcweb.embedded.exchange import Exchanger
 from arcweb.embedded.files import PRIVATE, make_folder, prepare_data_folder, write_private
 from arcweb.embedded.layout import Layout
 from arcweb.embedded.options import stack_from_settings
@@ -30,6 +31,7 @@ from arcweb.embedded.run_lock import Holder, run_lock
 from arcweb.embedded.server_user import ServerUser
 from arcweb.embedded.services import manage, services, url
 from arcweb.embedded.supervisor import Supervisor, end_remembered, remember
+from arcweb.embedded.valkey import Valkey
 
 #: Seconds until the web answers and the worker is ready; a slow disk with a cold cache takes half of it.
 READY_WITHIN = 120.0
@@ -50,6 +52,7 @@ class Run:
         self.programs: list[Program] = []
         self.demo: Program | None = None
         self.restarter: Restarter | None = None
+        self.exchanger: Exchanger | None = None
         self.supervisor = Supervisor(tell, wanted=lambda: self.requests == 0)
         self.requests = 0
         self.interruptible = True
@@ -83,6 +86,7 @@ class Run:
             self.stack.start(tell)
             self.supervisor.watch(self.stack.servers)
         tell("Preparing the database")
+        run_to_end(manage("backup", "recover"))
         files = manage("collectstatic", "--noinput", "--clear", "--verbosity", "0")
         files.start()
         run_to_end(manage("migrate", "--noinput"))
@@ -114,12 +118,16 @@ class Run:
         self._remember()
         if self.stack is not None:
             self.restarter = Restarter(settings.ARC_LAYOUT, self.stack.postgres, tell)
+            valkeys = [server for server in self.stack.servers if isinstance(server, Valkey)]
+            self.exchanger = Exchanger(settings.ARC_LAYOUT, valkeys, tell)
         self.supervisor.run(self._look_around)
 
     def _look_around(self) -> None:
-        """A restart of PostgreSQL that a page asked for; the demo, which ends once; what was restarted."""
+        """What pages asked for: PostgreSQL restarted, a Valkey's data exchanged; the demo; new processes."""
         if self.restarter is not None:
             self.restarter.look()
+        if self.exchanger is not None:
+            self.exchanger.look()
         if self.demo is not None and (reason := self.demo.exit_reason()) is not None:
             if self.stack is not None:
                 write_private(self._demo_marker, "", owner=self.stack.user)

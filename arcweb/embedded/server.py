@@ -193,6 +193,10 @@ class Server(ABC):
                 )
             time.sleep(0.02)
 
+    def bring_up(self, tell: Tell) -> None:
+        """As `wait_until_ready`, and what else belongs to the end of a start."""
+        self.wait_until_ready(tell)
+
     def stop(self, tell: Tell, *, kill: bool = False) -> None:
         """Ends the server and waits for it; what it holds is on disk then. Wakes a frozen one.
 

@@ -66,7 +66,7 @@ class Stack:
                     server.prepare(tell)
                 server.start()
             for server in self.servers:
-                server.wait_until_ready(tell)
+                server.bring_up(tell)
             if self.options.postgres:
                 self.postgres.initialise(tell)
 

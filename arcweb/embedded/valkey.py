@@ -13,9 +13,11 @@ from redis.retry import Retry
 
 from arcweb.embedded import kept as settings_kept
 from arcweb.embedded.binaries import Binaries
+from arcweb.embedded.errors import EmbeddedError
 from arcweb.embedded.files import make_folder, read_owned, remove_owned, write_private
 from arcweb.embedded.kept import Kept
 from arcweb.embedded.layout import Layout
+from arcweb.embedded.rdb_swap import Place
 from arcweb.embedded.server import Server, StackOptions, Tell
 from arcweb.embedded.server_user import ServerUser
 
@@ -24,6 +26,8 @@ CONFIGURATION = "valkey.conf"
 WRITTEN, KEPT = "valkey.conf.written", "kept.json"
 #: The Redis seed's snapshots: after 900 s if 1 key changed, 300 s if 10, 60 s if 10,000.
 SAVE_LINES = ["900 1", "300 10", "60 10000"]
+#: Seconds that a server gets to write what it holds and end.
+SHUTDOWN_SECONDS = 600.0
 
 
 class Valkey(Server):
@@ -60,8 +64,15 @@ class Valkey(Server):
     def argv(self) -> list[str | Path]:
         return [self._binary, self.folder / CONFIGURATION]
 
+    @property
+    def place(self) -> Place:
+        """Where its data are exchanged for others."""
+        return Place(self.folder, self.user)
+
     def prepare(self, tell: Tell) -> None:
         make_folder(self.folder, mode=0o700, owner=self.user)
+        if (undone := self.place.recover()) is not None:
+            tell(f"Valkey ({self.role}): {undone.sentence}")
         kept = settings_kept.after_start(
             settings_kept.loaded(self._read(KEPT)),
             settings_kept.parse(_text(self.settings())),
@@ -131,13 +142,59 @@ class Valkey(Server):
             lines += [("save", line) for line in SAVE_LINES]
         return lines
 
-    def state(self) -> str:
-        client = redis.Redis(
+    def client(self, *, timeout: float = 2.0) -> redis.Redis:
+        """As its administrator, without retries; nothing connects before the first command."""
+        return redis.Redis(
             unix_socket_path=str(self.socket),
             password=self.layout.read_secret("redis-password"),
-            socket_timeout=2,
+            socket_timeout=timeout,
             retry=Retry(NoBackoff(), 0),
         )
+
+    def keeps_aof(self) -> bool:
+        """Whether its configuration, as the next start writes it, has an append-only file."""
+        return settings_kept.parse(self._read(CONFIGURATION)).get("appendonly") == "yes"
+
+    def shut_down(self) -> None:
+        """Ends it with all that it holds on disk. Raises EmbeddedError, and it runs on, when it cannot."""
+        process = self.process()
+        if process is None:
+            return
+        with self.client(timeout=SHUTDOWN_SECONDS) as client:
+            try:
+                info = client.info("persistence")
+                # What stands in the append-only file needs no snapshot too.
+                whole = info.get("aof_enabled") and info.get("aof_last_write_status") == "ok"
+                client.shutdown(nosave=bool(whole), save=not whole)
+            except redis.exceptions.RedisError as error:
+                raise EmbeddedError(
+                    f"{self.name} could not write what it holds, and did not end ({error}). Its log is "
+                    f"{self.log}."
+                ) from error
+        if not self._wait_for_end(process, SHUTDOWN_SECONDS):
+            raise EmbeddedError(f"{self.name} did not end in time. Its log is {self.log}.")
+
+    def bring_up(self, tell: Tell) -> None:
+        """An exchange of its data ends here: well when it answers, else with the data of before."""
+        swap = self.place.starts_with_new()
+        try:
+            self.wait_until_ready(tell)
+        except EmbeddedError as error:
+            if swap is None:
+                raise
+            self.place.put_back(swap)
+            self.place.end(
+                swap, f"It did not start with the new data and has the old ones: {error}", well=False
+            )
+            tell(f"Valkey ({self.role}) does not start with the new data; the old ones are put back")
+            self.start()
+            self.wait_until_ready(tell)
+            return
+        if swap is not None:
+            self.place.end(swap, "The data were exchanged.", well=True)
+
+    def state(self) -> str:
+        client = self.client()
         try:
             client.ping()
         except redis.exceptions.BusyLoadingError:
