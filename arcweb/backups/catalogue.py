@@ -193,8 +193,8 @@ def _register(one: OnDisk, result: Scan) -> None:
     if known is None:
         register(manifest, one.sha256, local=True)
         result.found.append(manifest.file.name)
-    elif known.state in (Backup.State.RUNNING, Backup.State.FAILED):
-        pass  # being taken just now, or ended by the next that is
+    elif known.state in (Backup.State.RUNNING, Backup.State.FAILED) or known.delete_trouble:
+        pass  # being taken just now, or ended by the next that is; or being deleted
     elif known.file != manifest.file.name:
         raise BackupError(f"{one.name} gives itself the id of another copy, {known.file}.")
     elif known.local and known.state != Backup.State.DELETED:
@@ -219,7 +219,8 @@ def _lost(backup: Backup) -> bool:
         return bool(rows.update(local=False))
     if not rows.update(state=Backup.State.DELETED, local=False, deleted_at=Now(), trouble=GONE):
         return False
-    record("backup.deleted", obj=backup, note=GONE, data={"source": backup.source, "found": "gone"})
+    facts = {"source": backup.source, "reason": "its file was gone"}
+    record("backup.deleted", obj=backup, note=GONE, data=facts)
     return True
 
 

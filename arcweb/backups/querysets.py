@@ -23,6 +23,10 @@ class BackupQuerySet(models.QuerySet["Backup"]):
         """Copies that count: restored and compared, and not found bad since; newest restore point first."""
         return self.filter(state="verified").order_by("-taken_at")
 
+    def listed(self) -> Self:
+        """What people are shown: everything but copies that are deleted without a rest."""
+        return self.exclude(state="deleted", delete_trouble="")
+
     def newest_first(self) -> Self:
         return self.order_by("-created_at", "-id")
 
