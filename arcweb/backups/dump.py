@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import IO
 
 import psycopg
@@ -57,7 +58,7 @@ def dump(
     where = server.database() | ({"NAME": database} if database else {})
     facts, taken_at = snapshot.describe(original or held), (original or held).taken_at
     work.need(_expected(held))
-    argv = [
+    argv: list[str | Path] = [
         program.path,
         *FORMATS[work.options.format],
         *_chosen(schema, held.connection.info.server_version),
@@ -70,15 +71,15 @@ def dump(
         running(argv, postgres_env(where) | secret) as process,
     ):
 
+        def look() -> None:
+            work.check()
+            hashing.check()
+
         def finish() -> None:
             process.end()
             hashing.wait(work.check)
 
-        file = work.write(
-            _Heard(process, lambda: (work.check(), hashing.check())),
-            taken_at,
-            finish=finish,
-        )
+        file = work.write(_Heard(process, look), taken_at, finish=finish)
     said = [f"pg_dump said: {line}" for line in process.words.splitlines()]
     return work.manifest(
         file,

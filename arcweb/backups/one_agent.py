@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,10 +23,12 @@ from psycopg import sql
 from arcweb.backups import content, scratch, server, snapshot
 from arcweb.backups.exceptions import BackupError
 from arcweb.backups.manifest import Manifest
-from arcweb.backups.processes import passfile, postgres_env, run
+from arcweb.backups.processes import passfile, postgres_env, run, running
 from arcweb.backups.taking import Work
 
 SCHEMA, ROOT = "agents", "agents"
+#: Seconds between two looks whether a program has ended, or the work is to stop.
+LOOK = 0.1
 #: They take minutes to build, and the database that an agent is restored into has its own.
 APPROXIMATE = ("hnsw", "ivfflat")
 #: Foreign keys between tables of the schema, with the columns on both sides.
@@ -162,20 +165,35 @@ def _fill(
     archive, entries = folder / "schema.dump", folder / "entries.list"
     with passfile(str(where["PASSWORD"])) as secret:
         source, target = postgres_env(where) | secret, postgres_env(where | {"NAME": name}) | secret
-        schema = ["--format=custom", "--schema-only", f"--schema={SCHEMA}", f"--snapshot={held.name}"]
-        lock = f"--lock-wait-timeout={snapshot.LOCK_SECONDS}s"
-        run([dumper, *schema, lock, "--no-password", f"--file={archive}"], source)
+        schema: list[str | Path] = [dumper, "--format=custom", "--schema-only", f"--schema={SCHEMA}"]
+        schema += [f"--snapshot={held.name}", f"--lock-wait-timeout={snapshot.LOCK_SECONDS}s"]
+        _run(work, [*schema, "--no-password", f"--file={archive}"], source)
         listed = run([restorer, "--list", archive]).decode()
         entries.write_text("".join(line for line in listed.splitlines(True) if not _is_one_of(line, indexes)))
-        restore = [restorer, "--no-password", "--exit-on-error", f"--dbname={name}", f"--use-list={entries}"]
-        run([*restore, "--section=pre-data", archive], target, stdout=subprocess.DEVNULL)
+        restore: list[str | Path] = [
+            restorer,
+            "--no-password",
+            "--exit-on-error",
+            f"--dbname={name}",
+            f"--use-list={entries}",
+        ]
+        _run(work, [*restore, "--section=pre-data", archive], target)
         with server.connect(name, application="arcweb-backup: one agent", check=work.check) as filled:
             tables = [one for one in held.relations if one.oid in conditions]
             for number, table in enumerate(tables, 1):
                 work.say(f"copying the agent's rows of {table.qualified}, table {number} of {len(tables)}")
                 _copy(held.connection, filled, table, conditions[table.oid], work)
         work.say("making indexes and keys of the agent's rows")
-        run([*restore, "--section=post-data", archive], target, stdout=subprocess.DEVNULL)
+        _run(work, [*restore, "--section=post-data", archive], target)
+
+
+def _run(work: Work, argv: list[str | Path], env: dict[str, str]) -> None:
+    """A program that prints nothing, ended at once when the work is to stop."""
+    with running(argv, env, stdout=subprocess.DEVNULL) as program:
+        while program.process.poll() is None:
+            time.sleep(LOOK)
+            work.check()
+        program.end()
 
 
 def _copy(

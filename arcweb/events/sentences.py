@@ -30,6 +30,8 @@ _sentences = {
     "alert.tested": "sent a test message to {channels} channel(s)",
     "alert.undelivered": "gave up telling {channel} of {object} after {attempts} tries",
     "alert_rule.changed": "changed the rule {object}: {before} became {after}",
+    "backup.taken": "took the backup {object}: {bytes} bytes in {seconds} s",
+    "backup.failed": "failed to take a backup of {source}",
     "backup.verified": "proved the backup {object} by restoring it, in {seconds} s",
     "backup.bad": "found the backup {object} bad: it is kept, and counts no longer",
     "demo.created": "made the demonstration: {agents} agents, {documents} documents",
