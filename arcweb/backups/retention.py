@@ -13,7 +13,8 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-State = Literal["running", "written", "hashed", "verified", "bad", "failed"]
+#: "away": its files cannot be seen, or not now.
+State = Literal["running", "written", "hashed", "verified", "bad", "failed", "away"]
 
 #: How long a copy stays that was never proven although a newer one was; and what a failed run left behind.
 LEFTOVER = timedelta(days=7)
@@ -49,7 +50,7 @@ class Copy:
     group: str
     state: State
     taken_at: datetime  #: the moment that it holds
-    since: datetime  #: since when this catalogue knows it
+    since: datetime  #: since when this catalogue knows it; of a bad one, since when it is known to be bad
     pinned: bool = False
     parent: str | None = None  #: what an incremental copy builds upon
     #: A scan or an upload brought it: nobody has said yet what it is worth.
@@ -155,7 +156,7 @@ def _broken(copy: Copy, known: dict[str, Copy]) -> bool:
     """Whether something that it builds upon is gone, bad, or it builds upon itself."""
     chain = _chain(copy, known)
     ends = (chain[-1] if chain else copy).parent
-    return ends is not None or any(one.state in ("bad", "failed", "running") for one in chain)
+    return ends is not None or any(one.state in ("bad", "failed", "running", "away") for one in chain)
 
 
 def _counts(copy: Copy, known: dict[str, Copy]) -> bool:
@@ -205,7 +206,7 @@ def _by_the_rules(counted: Sequence[Copy], policy: Policy, keep: dict[str, list[
 def _leftover(copy: Copy, proven: Copy | None, known: dict[str, Copy], now: datetime) -> str:
     """Why a copy that does not count goes; "" when it stays. proven: the newest of its group that counts."""
     age = now - copy.since
-    if copy.state == "running" or _ahead(copy, now):
+    if copy.state in ("running", "away") or _ahead(copy, now):
         return ""
     if copy.state == "failed":
         return f"a failed run left it {age.days} days ago" if age >= LEFTOVER else ""
@@ -223,6 +224,8 @@ def _leftover(copy: Copy, proven: Copy | None, known: dict[str, Copy], now: date
 def _why_unproven_stays(copy: Copy, proven: Copy | None, known: dict[str, Copy], now: datetime) -> str:
     if copy.state == "running":
         return "being taken"
+    if copy.state == "away":
+        return "its files cannot be seen now: it counts for nothing"
     if _ahead(copy, now):
         return "dated in the future: a clock was wrong, so that it counts for nothing"
     if copy.state == "failed":

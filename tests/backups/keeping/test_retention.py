@@ -111,6 +111,7 @@ def test_unproven_copies_wait_for_the_next_proof_and_for_a_week() -> None:
         copy("evidence", week, "bad"),
         copy("found", 300, "written", found=True),
         copy("taking", 0, "running"),
+        copy("unseen", 300, "away"),
     ]
     found = choose(several, Policy(1, 0, 0, 0, 0), NOW)
     assert set(found.delete) == {"stale", "safety", "rotten"}
@@ -184,7 +185,9 @@ def catalogues(
         state = "verified"
         if states == "all":
             state = draw(
-                st.sampled_from(["verified", "verified", "written", "hashed", "bad", "failed", "running"])
+                st.sampled_from(
+                    ["verified", "verified", "written", "hashed", "bad", "failed", "running", "away"]
+                )
             )
         age = timedelta(hours=draw(hours if future else st.integers(0, 20_000)))
         parent = None
@@ -219,7 +222,7 @@ def sound(one: Copy, known: dict[str, Copy]) -> bool:
     for _ in range(len(known) + 1):
         if upon.parent is None:
             return one.state == "verified"
-        if upon.parent not in known or known[upon.parent].state in ("bad", "failed", "running"):
+        if upon.parent not in known or known[upon.parent].state in ("bad", "failed", "running", "away"):
             return False
         upon = known[upon.parent]
     return False
