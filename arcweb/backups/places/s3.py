@@ -47,7 +47,10 @@ class Access:
 
 class S3Store:
     def __init__(self, access: Access, *, part: int = PART) -> None:
-        """Connects to nothing yet. Raises PlaceError when boto3 is missing or the endpoint is no address."""
+        """Connects to nothing yet. Raises PlaceError when boto3, half a key or an address is missing."""
+        if bool(access.key_id) != bool(access.secret):
+            missing = "ARC_BACKUP_S3_SECRET" if access.key_id else "ARC_BACKUP_S3_KEY_ID"
+            raise PlaceError(f"The store needs a key's id and its secret, and {missing} is not set.")
         self._access, self._part = access, part
         host = urlsplit(access.endpoint).hostname or "Amazon S3"
         self.label = f"the bucket {access.bucket} at {host}"
