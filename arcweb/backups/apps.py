@@ -9,5 +9,8 @@ class BackupsConfig(AppConfig):
     verbose_name = "Backups"
 
     def ready(self) -> None:
+        from arcweb.backups import checks  # noqa: F401 - they register themselves
+
         register_taker(("custom", "plain"), "arcweb.backups.dump.take")
+        register_taker(("base", "incremental"), "arcweb.backups.physical.base.take")
         register_taker(("rdb",), "arcweb.backups.redis_rdb.taker.take")

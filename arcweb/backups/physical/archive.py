@@ -1,0 +1,162 @@
+"""The archive of the write-ahead log as this machine sees it: what is there, and what may go."""
+
+from __future__ import annotations
+
+import gzip
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from django.conf import settings
+
+from arcweb.backups.exceptions import BackupError
+from arcweb.backups.models import Backup, Format, Source
+from arcweb.backups.physical import segments
+from arcweb.backups.physical.segments import SEGMENT_BYTES, Segment, Step
+from arcweb.embedded.wal import ARCHIVE
+
+#: What no base backup uses is kept so long: somebody may be about to take one.
+GRACE = timedelta(days=1)
+#: A history file has a line for each time that the cluster was restored.
+LONGEST_HISTORY = 1024 * 1024
+UNSET = (
+    "This program does not see the archive of the write-ahead log. Have PostgreSQL archive to a folder that "
+    "is mounted here too, and set ARC_WAL_ARCHIVE_DIR to it (docs/backups/physical.md)."
+)
+
+
+@dataclass(frozen=True)
+class Archive:
+    """What was in the folder at one look. times: when each segment was archived."""
+
+    folder: Path
+    segment_bytes: int = SEGMENT_BYTES
+    times: dict[Segment, datetime] = field(default_factory=dict)
+    histories: dict[int, str] = field(default_factory=dict)
+    bytes: int = 0
+
+    def descent(self, timeline: int) -> list[Step]:
+        """The line of descent that ends in that timeline, as far as its history file is here."""
+        return segments.descent(timeline, self.histories.get(timeline, ""))
+
+    @property
+    def newest_timeline(self) -> int:
+        return max([1, *self.histories, *(one.timeline for one in self.times)])
+
+
+def folder() -> Path | None:
+    """Where the archive is, None where this machine does not see one."""
+    if settings.ARC_WAL_ARCHIVE_DIR:
+        return Path(settings.ARC_WAL_ARCHIVE_DIR)
+    if settings.ARC_EMBEDDED:
+        found: Path = settings.ARC_LAYOUT.real_servers_dir / ARCHIVE
+        return found
+    return None
+
+
+def why_not() -> str:
+    """Why there is no archive to look at, and what to do; "" when there is one."""
+    place = folder()
+    if place is None:
+        return UNSET
+    if place.is_dir():
+        return ""
+    if settings.ARC_WAL_ARCHIVE_DIR:
+        return (
+            f"ARC_WAL_ARCHIVE_DIR is {place}, and there is no such folder here, or it may not be looked into."
+        )
+    return (
+        "The embedded PostgreSQL archives its log from its next start on: stop `make run` and start it again."
+    )
+
+
+def look(segment_bytes: int = SEGMENT_BYTES) -> Archive:
+    """What is in the archive now. Raises BackupError when it cannot be looked into."""
+    if reason := why_not():
+        raise BackupError(reason)
+    place = folder()
+    assert place is not None  # noqa: S101 - why_not says so
+    times: dict[Segment, datetime] = {}
+    histories: dict[int, str] = {}
+    total = 0
+    try:
+        for path in place.iterdir():
+            if one := segments.parse(path.name, segment_bytes):
+                found = path.stat()
+                times[one] = datetime.fromtimestamp(found.st_mtime, UTC)
+                total += found.st_size
+            elif named := segments.HISTORY.fullmatch(path.name):
+                histories[int(named[1], 16)] = _text(path)
+    except FileNotFoundError:
+        return look(segment_bytes)  # pruned while we looked
+    except OSError as error:
+        raise BackupError(f"The archive {place} cannot be read: {error.strerror}.") from error
+    return Archive(place, segment_bytes, times, histories, total)
+
+
+def path_of(archive: Archive, one: Segment) -> Path | None:
+    """The file of that segment, compressed or not."""
+    for ending in (".gz", ""):
+        path = archive.folder / f"{one.name(archive.segment_bytes)}{ending}"
+        if path.is_file():
+            return path
+    return None
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """files, bytes: that went; trouble: why one did not, "" when all did."""
+
+    files: int = 0
+    bytes: int = 0
+    trouble: str = ""
+
+
+def prune(*, now: datetime | None = None) -> Pruned:
+    """Removes segments that no kept base backup needs. What is younger than a day stays in any case.
+
+    Where no archive is seen nothing is done. Bad copies hold their segments too: somebody may mend them.
+    """
+    if why_not():
+        return Pruned()
+    rows = Backup.objects.filter(
+        source=Source.POSTGRES,
+        format__in=[Format.BASE, Format.INCREMENTAL],
+        state__in=["running", "written", "hashed", "verified", "bad"],
+    )
+    kept = list(rows)
+    if any(row.manifest is None for row in kept):
+        return Pruned()  # one is being taken: what it will need is not known yet
+    physical = [(row.manifest or {}).get("physical", {}) for row in kept]
+    size = max((int(one.get("segment_bytes", SEGMENT_BYTES)) for one in physical), default=SEGMENT_BYTES)
+    first = [segments.parse(str(one.get("first_segment")), size) for one in physical]
+    if any(one is None for one in first):
+        return Pruned()  # a copy that does not say what it needs
+    found = look(size)
+    oldest = min((one.number for one in first if one is not None), default=None)
+    before = (now or datetime.now(UTC)) - GRACE
+    files, total, trouble = 0, 0, ""
+    for name in segments.unneeded((path.name for path in found.folder.iterdir()), oldest, size):
+        path = found.folder / name
+        try:
+            status = path.stat()
+            if datetime.fromtimestamp(status.st_mtime, UTC) >= before:
+                continue
+            path.unlink()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            trouble = f"{path} cannot be removed: {error.strerror}."
+            continue
+        files, total = files + 1, total + status.st_size
+    return Pruned(files, total, trouble)
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.name.endswith(".gz"):
+            with gzip.open(path) as file:
+                return file.read(LONGEST_HISTORY).decode(errors="replace")
+        return path.read_text(errors="replace")[:LONGEST_HISTORY]
+    except (OSError, EOFError):
+        return ""
