@@ -7,9 +7,11 @@ import time
 from typing import Any
 
 from celery.beat import PersistentScheduler
+from django.conf import settings
 from redis import Redis
 from redis.exceptions import RedisError
 
+from arcweb import paused
 from cache_admin.connections import client
 
 logger = logging.getLogger(__name__)
@@ -31,6 +33,8 @@ class SigningScheduler(PersistentScheduler):
         """One iteration; returns seconds until the next, at most SIGN_EVERY."""
         if time.monotonic() - self._signed >= SIGN_EVERY:
             self._sign()
+        if paused.is_on(settings.ARC_BACKUP_DIR):
+            return SIGN_EVERY
         wanted: float = super().tick(*args, **kwargs)
         return min(wanted, SIGN_EVERY)
 

@@ -1,0 +1,186 @@
+"""Which copy is meant: a row of the catalogue, a manifest in the folder, or a file from anywhere."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError
+
+from arcweb.backups import catalogue, manifest, places, seals, streams
+from arcweb.backups.exceptions import BackupError, CorruptCopy, SpaceError
+from arcweb.backups.manifest import Manifest
+from arcweb.backups.models import Backup
+from arcweb.backups.places import fetching
+
+logger = logging.getLogger(__name__)
+BLOCK = 1024 * 1024
+#: Bytes done, bytes in all.
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file on this machine. trusted: this installation made it (arcweb.backups.seals), or somebody vouches
+    for it; where it is False it may be hostile."""
+
+    path: Path
+    manifest: Manifest | None
+    backup: str = ""
+    trusted: bool = False
+
+    @property
+    def plain(self) -> bool:
+        return ".sql" in self.path.name
+
+    def check(self, progress: Progress = lambda done, total: None) -> None:
+        """The file has the length and hash of its manifest. Raises CorruptCopy, OSError."""
+        if self.manifest is None:
+            return
+        wanted, length = self.manifest.file, self.path.stat().st_size
+        if length != wanted.bytes:
+            raise CorruptCopy(
+                f"{self.path.name} has {length:,} bytes, and its manifest says {wanted.bytes:,}: it was cut, "
+                "or it is another file."
+            )
+        found, done = hashlib.sha256(), 0
+        with self.path.open("rb") as file:
+            while block := file.read(BLOCK):
+                found.update(block)
+                done += len(block)
+                progress(done, length)
+        if found.hexdigest() != wanted.sha256:
+            raise CorruptCopy(
+                f"{self.path.name} is not what its manifest says (sha256 differs): its bytes were changed. "
+                "Choose another copy."
+            )
+
+    @contextmanager
+    def unpacked(self, progress: Progress = lambda done, total: None) -> Iterator[Path]:
+        """The raw dump as a file in the spool, gone afterwards. Raises BackupError, OSError."""
+        target = places.spool() / f"restore-{uuid.uuid4().hex[:8]}.dump"
+        expected = self.manifest.file.raw_bytes if self.manifest else self.path.stat().st_size
+        free = streams.free_bytes(target.parent)
+        if free < expected + streams.RESERVE:
+            raise SpaceError(
+                f"{target.parent} has {free // 1024**2:,} MB free, and the unpacked copy needs "
+                f"{(expected + streams.RESERVE) // 1024**2:,} MB. Make room, then start again."
+            )
+        try:
+            # At most what the manifest says: a bomb is stopped at its first byte too many.
+            most, done, found = (expected if self.manifest else None), 0, hashlib.sha256()
+            with self._open() as raw, _private(target) as out:
+                while block := raw.read(BLOCK):
+                    done += len(block)
+                    if most is not None and done > most:
+                        raise CorruptCopy(f"{self.path.name} unpacks to more than its manifest says.")
+                    if most is None and streams.free_bytes(target.parent) < streams.RESERVE:
+                        raise SpaceError(
+                            f"{self.path.name} unpacks to more than {target.parent} has room for."
+                        )
+                    found.update(block)
+                    out.write(block)
+                    progress(done, expected)
+            if self.manifest and (done != expected or found.hexdigest() != self.manifest.file.raw_sha256):
+                raise CorruptCopy(f"{self.path.name} unpacks to something else than its manifest says.")
+            yield target
+        finally:
+            with suppress(OSError):
+                target.unlink(missing_ok=True)
+
+    @contextmanager
+    def _open(self) -> Iterator[streams.Readable]:
+        name = self.path.name
+        encrypted = name.endswith(manifest.AGE)
+        inner = name.removesuffix(manifest.AGE)
+        compression = {".zst": "zstd", ".gz": "gzip"}.get(Path(inner).suffix, "")
+        if not compression and not encrypted:
+            with self.path.open("rb") as file:
+                yield file
+            return
+        with streams.open_copy(
+            self.path,
+            compression=compression,
+            encrypted=encrypted,
+            identities=_identities() if encrypted else (),
+        ) as raw:
+            yield raw
+
+
+def of_backup(backup: Backup) -> Source:
+    """The copy of that row, fetched from the store where it is not here. Raises BackupError."""
+    found = described(backup)
+    return replace(found, path=fetching.fetch(backup))
+
+
+def described(backup: Backup) -> Source:
+    """The same without a look at the file, which may still be in the store. Raises BackupError."""
+    if backup.source != "postgres" or backup.format not in ("custom", "plain"):
+        raise BackupError(
+            f"{backup} is a {backup.get_format_display()} of {backup.get_source_display()}: it is not "
+            "restored this way. Its own page has the steps."
+        )
+    if backup.state not in ("written", "hashed", "verified", "bad"):
+        raise BackupError(f"{backup} has no file: its state is {backup.state}.")
+    own = Manifest.from_json(backup.manifest)
+    return Source(Path(settings.ARC_BACKUP_DIR) / backup.file, own, str(backup.pk), seals.is_ours(own))
+
+
+def find(said: str, *, trust: bool = False) -> Source:
+    """An id (or the beginning of one) of the catalogue or of a manifest in the folder, or a file's path.
+
+    trust: the caller vouches that this installation made the file. Raises BackupError when there is none.
+    """
+    path = Path(said)
+    if path.is_file() and not path.name.endswith(manifest.ENDING):
+        return _of_path(path.resolve(), trust)
+    try:
+        rows = list(Backup.objects.filter(pk__startswith=said.lower())[:2]) if _like_id(said) else []
+        if len(rows) == 1:
+            found = of_backup(rows[0])
+            return Source(found.path, found.manifest, found.backup, found.trusted or trust)
+    except (DatabaseError, InterfaceError) as error:
+        logger.info("The catalogue cannot be asked, so the manifests are: %s", error)
+    known = [
+        one.manifest
+        for one in catalogue.on_disk()
+        if one.manifest and one.manifest.id.startswith(said.lower())
+    ]
+    if _like_id(said) and len(known) == 1:
+        own = known[0]
+        path = Path(settings.ARC_BACKUP_DIR) / own.file.name
+        return Source(path, own, own.id, trust or seals.is_ours(own))
+    raise BackupError(
+        f"There is no copy {said!r}: neither a file, nor the id of one that the catalogue or a manifest in "
+        f"{settings.ARC_BACKUP_DIR} has. `manage.py backup list` shows them."
+    )
+
+
+def _of_path(path: Path, trust: bool) -> Source:
+    beside = path.with_name(manifest.manifest_name(path.name))
+    own = manifest.read(beside)[0] if beside.is_file() else None
+    if own is not None and own.file.name != path.name:
+        raise CorruptCopy(f"{beside.name} is the manifest of another copy, {own.file.name}.")
+    return Source(path, own, own.id if own else "", trust or (own is not None and seals.is_ours(own)))
+
+
+def _like_id(said: str) -> bool:
+    return len(said) >= 6 and set(said.lower()) <= set("0123456789abcdef-")
+
+
+def _identities() -> list[str]:
+    from arcweb.backups.physical.copies import identities
+
+    return identities()
+
+
+def _private(path: Path) -> IO[bytes]:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")

@@ -1,0 +1,155 @@
+"""What live knows better than an older copy, after that copy took its place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.contrib.sessions.models import Session
+from django.test import Client
+from django.utils import timezone
+from psycopg import sql
+
+from agents.models import Agent
+from arcweb.accounts.models import LoginThrottle, UserSession
+from arcweb.backups import erasures
+from arcweb.backups.models import Backup, Retention, Schedule
+from arcweb.backups.restore.journal import FINISHED
+from arcweb.events import record
+from arcweb.events.models import Alert, Event, EventDetail
+from arcweb.jobs.models import Job
+from memories.models import Document, Memory
+from tests.backups.restore.conftest import World, superuser
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_accounts_events_catalogue_and_alerts_stay_as_they_were_live(world: World) -> None:
+    anna, bert, carl = (User.objects.get(username=name) for name in ("anna", "bert", "carl"))
+    anna.set_password("changed since the copy")
+    anna.save()
+    User.objects.filter(pk=bert.pk).update(is_active=False, username="bertrand")
+    record("user.deleted", obj=carl)
+    carl.delete()
+    dora = User.objects.create_user("dora", password="newer than the copy")
+    dora.groups.add(Group.objects.get(name="viewer"))
+    # The name of one who was renamed goes to somebody else.
+    User.objects.create_user("bert", password="another bert altogether")
+    browser = Client()
+    browser.force_login(dora)
+    assert UserSession.objects.filter(ended_at=None).count() == 1
+    LoginThrottle.objects.create(account="a" * 64, failures=5)
+    record("agent.changed", object_type="agents.agent", object_id="1", label="newer than the copy")
+    erased = Event.objects.filter(kind="agent.added").latest("id")
+    EventDetail.objects.filter(event_id=erased.id).delete()
+    facts = set(Event.objects.values_list("occurred_at", "id", "kind"))
+    Retention.objects.create(last=30)
+    figures = {"unit": "", "severity": "bad", "fires": "above", "threshold": 1, "value": 2, "worst": 2}
+    Alert.objects.create(alarm="x", title="x", room="x", since=timezone.now(), sentence="x", **figures)
+    newer = Backup.objects.create(
+        source="postgres", format="custom", state="failed", trouble="newer than the copy"
+    )
+
+    journal = world.restore()
+    assert journal.state == FINISHED
+
+    kept = User.objects.get(pk=anna.pk)
+    assert kept.check_password("changed since the copy")
+    assert not User.objects.get(pk=bert.pk).is_active
+    assert User.objects.get(pk=bert.pk).username == "bertrand"
+    assert User.objects.get(username="bert").pk != bert.pk
+    assert not User.objects.get(username="carl").is_active, "whom live had deleted comes back without access"
+    assert [group.name for group in User.objects.get(username="dora").groups.all()] == ["viewer"]
+    assert User.objects.create_user("emil").pk > dora.pk
+    assert LoginThrottle.objects.filter(failures=5).exists()
+
+    assert not Session.objects.exists()
+    ended = UserSession.objects.get()
+    assert (ended.ended_reason, ended.user.username) == ("restored", "dora")
+
+    after = set(Event.objects.values_list("occurred_at", "id", "kind"))
+    assert facts <= after
+    assert {kind for *_, kind in after - facts} == {"restore.started", "backup.taken", "restore.swapped"}
+    assert EventDetail.objects.filter(label="newer than the copy").count() == 1
+    assert not EventDetail.objects.filter(event_id=erased.id).exists(), (
+        "what was erased of an event stays erased"
+    )
+
+    assert Backup.objects.get(pk=newer.pk).trouble == "newer than the copy"
+    assert set(Backup.objects.values_list("pk", flat=True)) >= {world.backup().pk, newer.pk}
+    assert Retention.objects.get().last == 30
+    assert Alert.objects.filter(alarm="x", state="firing").exists()
+    assert set(Job.objects.values_list("state", flat=True)) == {"interrupted"}
+
+
+def test_schedules_go_on_from_now(world: World, filled: Any) -> None:
+    Schedule.objects.update(last_slot="2020-01-01T00:00:00Z")
+    Schedule.objects.create(
+        name="of the copy",
+        source="postgres",
+        format="custom",
+        cron="0 3 * * *",
+        last_slot="2020-01-01T00:00:00Z",
+    )
+    from arcweb.backups import taking
+
+    copy = taking.take(taking.Options())
+    world.copies = {"custom": str(copy.pk)}
+    before = timezone.now()
+    world.restore()
+    slots = list(Schedule.objects.values_list("last_slot", flat=True))
+    assert slots
+    assert all(slot is not None and slot >= before for slot in slots)
+
+
+def test_what_was_erased_since_the_copy_stays_erased_and_what_was_deleted_returns(world: World) -> None:
+    first, second, third = Agent.objects.order_by("name")
+    erasures.order(world.backups, "agent", {"id": str(first.pk)})
+    erasures.order(world.backups, "metadata", {"metadata": {"person": "p2"}})
+    Agent.objects.filter(pk__in=[first.pk, second.pk]).delete()
+
+    journal = world.restore()
+
+    assert set(Agent.objects.values_list("pk", flat=True)) == {second.pk, third.pk}
+    assert not Memory.objects.filter(metadata__person="p2").exists()
+    assert Memory.objects.count() == 2 * 4
+    assert Document.objects.count() == 2
+    assert any("Erased again" in sentence for sentence in journal.facts["carried"])
+
+
+def test_grants_and_settings_of_live_go_along(world: World) -> None:
+    role = f"service_{world.live}"
+    with superuser() as above:
+        above.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(role)))
+    try:
+        with superuser(world.live) as above:
+            name, live = sql.Identifier(role), sql.Identifier(world.live)
+            above.execute(sql.SQL("GRANT SELECT ON agents.agents TO {}").format(name))
+            above.execute(sql.SQL("GRANT INSERT (name, type) ON agents.agents TO {}").format(name))
+            above.execute(sql.SQL("GRANT USAGE ON SCHEMA agents TO {}").format(name))
+            above.execute(sql.SQL("ALTER DATABASE {} SET search_path TO agents, public").format(live))
+            above.execute(sql.SQL("ALTER DATABASE {} SET work_mem TO '9MB'").format(live))
+        world.restore()
+        with superuser(world.live) as above:
+            rights = above.execute(
+                "SELECT has_table_privilege(%(r)s, 'agents.agents', 'SELECT'), "
+                "has_column_privilege(%(r)s, 'agents.agents', 'name', 'INSERT'), "
+                "has_table_privilege(%(r)s, 'agents.agents', 'DELETE'), "
+                "has_schema_privilege(%(r)s, 'agents', 'USAGE'), "
+                "has_database_privilege(%(r)s, current_database(), 'CONNECT'), "
+                "current_setting('search_path'), current_setting('work_mem')",
+                {"r": role},
+            ).fetchone()
+        assert rights == (True, True, False, True, True, "agents, public", "9MB")
+    finally:
+        # Live of before has the grants, too.
+        for name in [*world.databases()]:
+            with superuser() as above:
+                above.execute(
+                    sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(name))
+                )
+            with superuser(name) as above:
+                above.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(role)))
+        with superuser() as above:
+            above.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))

@@ -1,0 +1,206 @@
+"""kill -9 at every point of a restore and of an undo: live is unchanged or completely new, and open."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from agents.models import Agent
+from arcweb import paused
+from arcweb.backups import server
+from arcweb.backups.exceptions import BackupError
+from arcweb.backups.restore import asking, databases, doing, recovery, safety
+from arcweb.backups.restore.journal import BROKEN, FINISHED, WAITING, Journal
+from arcweb.backups.restore.running import Running, folder
+from arcweb.backups.restore.source import of_backup
+from tests.backups.restore.conftest import WHO, Filled, World, led_to, new_world
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PREPARING = ["load: before the database", "load: database made", "load: done", "differ: begins"]
+BEFORE = [
+    "safety: begins",
+    "pause: begins",
+    "pause: done",
+    "carry: before closing",
+    "carry: closed",
+    "carry: before the commit",
+    "carry: committed",
+    "exchange: before the renames",
+]
+AFTER = ["exchange: renamed", "health: checked", "end: told", "end: unpaused"]
+LOST = "Agent 1"
+
+
+class Lasting:
+    """One world for all of these tests: what a kill leaves is settled, and serves the next."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.restored: Journal | None = None  # finished, not undone
+        self.waiting: Journal | None = None
+
+    def ready(self, kind: str) -> Journal:
+        """A restore that waits for its confirmation, or a restore that can be undone."""
+        if kind == "undo":
+            if self.restored is None:
+                waiting = self.ready("restore")
+                asking.confirmed(waiting, self.world.live, WHO)
+                doing.finish(waiting)
+                self.restored, self.waiting = waiting, None
+            return self.restored
+        if self.waiting is None:
+            if self.restored is not None:
+                self.world.undo(self.restored)
+                self.restored = None
+            self.waiting = self.world.prepare()
+        return self.waiting
+
+
+@pytest.fixture(scope="module")
+def lasting(
+    filled: Filled, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Lasting]:
+    copies = tmp_path_factory.mktemp("killed") / "copies"
+    with django_db_blocker.unblock(), new_world(filled, copies) as world:
+        yield Lasting(world)
+
+
+@pytest.fixture
+def at(lasting: Lasting, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lasting]:
+    """The copy of live that each attempt takes is that of another test's concern: the one there is serves."""
+    settings.ARC_BACKUP_DIR = lasting.world.backups
+    monkeypatch.setattr(safety, "take", lasting.world.backup)
+    with led_to(lasting.world.live):
+        Agent.objects.filter(name=LOST).delete() if lasting.restored is None else None
+        yield lasting
+
+
+def killed(point: str, work: Callable[[], Any]) -> None:
+    """Do that work in a process that kills itself at that point."""
+    connections.close_all()
+    child = os.fork()
+    if child == 0:
+        try:
+
+            def reached(self: Running, here: str) -> None:
+                if here == point:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+            Running.reached = reached  # type: ignore[method-assign]
+            work()
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status), (
+        f"it was to be killed at {point!r}, and ended with {os.waitstatus_to_exitcode(status)}"
+    )
+    assert os.WTERMSIG(status) == signal.SIGKILL
+
+
+def can_enter(world: World) -> bool:
+    with databases.connected(world.live) as connection:
+        return connection.execute("SELECT 1").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("point", PREPARING)
+def test_while_it_is_prepared_live_is_untouched_and_nothing_is_left(at: Lasting, point: str) -> None:
+    world, first = at.world, at.world.oid()
+    source = of_backup(world.backup())
+    journal = asking.restore(source, WHO)
+    killed(point, lambda: doing.prepare(journal, source))
+    assert recovery.needed()
+    assert len(recovery.recover()) == 1
+    found = folder().read(journal.id)
+    assert found is not None
+    assert found.state == BROKEN
+    assert "not touched" in found.trouble
+    with databases.connected(databases.MAINTENANCE) as outside:
+        assert databases.named(outside, journal.new) is None
+    assert world.oid() == first
+    assert can_enter(world)
+    assert not recovery.needed()
+
+
+@pytest.mark.parametrize("kind", ["restore", "undo"])
+@pytest.mark.parametrize("point", BEFORE)
+def test_before_the_renames_live_is_as_it_was(at: Lasting, kind: str, point: str) -> None:
+    world = at.world
+    begun = at.ready(kind)
+    first, agents = world.oid(), Agent.objects.count()
+    if kind == "restore":
+        asking.confirmed(begun, world.live, WHO)
+        journal = begun
+    else:
+        journal = asking.undo(begun, WHO)
+    killed(point, lambda: doing.finish(journal))
+
+    assert recovery.needed()
+    recovery.recover()
+    found = folder().read(journal.id)
+    assert found is not None
+    assert found.state == (WAITING if kind == "restore" else BROKEN)
+    assert "as it was before" in found.trouble
+    assert world.oid() == first
+    assert can_enter(world)
+    assert Agent.objects.count() == agents
+    assert not paused.is_on(world.backups)
+    if kind == "restore":
+        at.waiting = found
+
+
+@pytest.mark.parametrize("point", AFTER)
+@pytest.mark.parametrize("kind", ["restore", "undo"])
+def test_after_the_renames_it_is_finished(at: Lasting, kind: str, point: str) -> None:
+    world = at.world
+    begun = at.ready(kind)
+    first = world.oid()
+    if kind == "restore":
+        asking.confirmed(begun, world.live, WHO)
+        journal = begun
+    else:
+        journal = asking.undo(begun, WHO)
+    killed(point, lambda: doing.finish(journal))
+
+    assert recovery.needed()
+    assert len(recovery.recover()) == 1
+    found = folder().read(journal.id)
+    assert found is not None
+    assert found.state == FINISHED
+    assert world.oid() == journal.new_oid != first
+    assert can_enter(world)
+    assert Agent.objects.filter(name=LOST).exists() == (kind == "restore")
+    assert not paused.is_on(world.backups)
+    at.waiting, at.restored = None, found if kind == "restore" else None
+
+
+def test_a_pause_that_nobody_owns_is_ended(at: Lasting) -> None:
+    paused.begin(at.world.backups, paused.Pause("", "", ""))
+    assert recovery.needed()
+    recovery.recover()
+    assert not paused.is_on(at.world.backups)
+
+
+def test_it_waits_while_postgresql_is_away(at: Lasting, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = at.ready("restore")
+    asking.confirmed(journal, at.world.live, WHO)
+    killed("carry: closed", lambda: doing.finish(journal))
+    own = connections["default"].settings_dict
+    port = own["PORT"]
+    own["PORT"] = "1"
+    try:
+        with pytest.raises(BackupError, match="cannot be reached"):
+            recovery.recover()
+    finally:
+        own["PORT"] = port
+    assert paused.is_on(at.world.backups), "who cannot know how it stands lets nobody in"
+    assert recovery.needed()
+    with pytest.raises(BackupError, match="not currently accepting connections"):
+        server.connect(at.world.live)
+    recovery.recover()
+    assert can_enter(at.world)
+    at.waiting = folder().read(journal.id)
