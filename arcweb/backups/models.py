@@ -177,9 +177,11 @@ class DownloadLink(models.Model):
     backup = models.ForeignKey(Backup, on_delete=models.CASCADE)
     actor_name = models.TextField()
     user_id = models.BigIntegerField()  # whose link it is
+    session_hash = models.TextField(blank=True, db_default="")  # of the login that asked for it
     created_at = models.DateTimeField(db_default=Now())
-    expires_at = models.DateTimeField()
-    used_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField()  # moved on while bytes flow
+    begun_at = models.DateTimeField(null=True, blank=True)  # first asked for; recorded then
+    used_at = models.DateTimeField(null=True, blank=True)  # its last byte was sent
 
     class Meta:
         default_permissions = ()
