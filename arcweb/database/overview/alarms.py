@@ -138,142 +138,129 @@ def autovacuum() -> Reading | None:
     )
 
 
-ALARMS = (
-    Alarm(
-        "postgres.connections",
-        "Connections near their maximum",
+def _alarm(
+    name: str,
+    title: str,
+    look: Callable[[], Reading | None],
+    unit: str,
+    threshold: float,
+    why: str,
+    **more: Any,
+) -> Alarm:
+    """One of this room, whose evidence stands on the overview."""
+    return Alarm(
+        f"postgres.{name}",
+        title,
         "PostgreSQL",
+        look,
+        unit,
+        threshold,
+        why,
+        permission=PERMISSION,
+        url_name=PAGE,
+        **more,
+    )
+
+
+ALARMS = (
+    _alarm(
+        "connections",
+        "Connections near their maximum",
         connections,
         "%",
         100 * judging.MANY_CONNECTIONS,
         judging.CONNECTIONS_WHY,
-        permission=PERMISSION,
-        url_name=PAGE,
     ),
-    Alarm(
-        "postgres.connections_full",
+    _alarm(
+        "connections_full",
         "Connections used up",
-        "PostgreSQL",
         connections,
         "%",
         100 * judging.ALL_CONNECTIONS,
         judging.CONNECTIONS_WHY,
         lasting=30,
         severity="bad",
-        permission=PERMISSION,
-        url_name=PAGE,
     ),
-    Alarm(
-        "postgres.hit_ratio",
+    _alarm(
+        "hit_ratio",
         "Cache hit ratio low",
-        "PostgreSQL",
         hit_ratio,
         "%",
         judging.LOW_HIT_RATIO,
         judging.HIT_RATIO_WHY,
         fires="at or below",
         lasting=600,
-        permission=PERMISSION,
-        url_name=PAGE,
     ),
-    Alarm(
-        "postgres.wraparound",
-        "Transactions not frozen",
-        "PostgreSQL",
-        wraparound,
-        "%",
-        100 * judging.LATE_FREEZE,
-        judging.WRAPAROUND_WHY.format(setting="autovacuum_freeze_max_age"),
-        lasting=600,
-        severity="bad",
-        permission=PERMISSION,
-        url_name=PAGE,
+    *(
+        _alarm(
+            name,
+            f"{things} not frozen",
+            look,
+            "%",
+            100 * judging.LATE_FREEZE,
+            judging.WRAPAROUND_WHY.format(setting=setting),
+            lasting=600,
+            severity="bad",
+        )
+        for name, things, look, setting in (
+            ("wraparound", "Transactions", wraparound, "autovacuum_freeze_max_age"),
+            ("multixact", "Multixacts", multixact, "autovacuum_multixact_freeze_max_age"),
+        )
     ),
-    Alarm(
-        "postgres.multixact",
-        "Multixacts not frozen",
-        "PostgreSQL",
-        multixact,
-        "%",
-        100 * judging.LATE_FREEZE,
-        judging.WRAPAROUND_WHY.format(setting="autovacuum_multixact_freeze_max_age"),
-        lasting=600,
-        severity="bad",
-        permission=PERMISSION,
-        url_name=PAGE,
-    ),
-    Alarm(
-        "postgres.sequences",
+    _alarm(
+        "sequences",
         "Sequence nearly full",
-        "PostgreSQL",
         fullest_sequence,
         "%",
         sequences.NEARLY_FULL,
         sequences.WHY,
-        permission=PERMISSION,
-        url_name=PAGE,
     ),
-    Alarm(
-        "postgres.oldest_transaction",
+    _alarm(
+        "oldest_transaction",
         "Transaction open for long",
-        "PostgreSQL",
         oldest_transaction,
         "s",
         judging.OLD_TRANSACTION,
         judging.TRANSACTION_WHY,
-        permission=PERMISSION,
-        url_name=PAGE,
     ),
-    Alarm(
-        "postgres.archiving",
+    _alarm(
+        "archiving",
         "Archiving of WAL fails",
-        "PostgreSQL",
         archiving,
         "s",
         300.0,
         "Threshold: 5 minutes without a success after a failure; PostgreSQL tries again every minute. "
         + judging.ARCHIVE_WHY,
         severity="bad",
-        permission=PERMISSION,
-        url_name=PAGE,
     ),
-    Alarm(
-        "postgres.checkpoints",
+    _alarm(
+        "checkpoints",
         "Checkpoints requested too often",
-        "PostgreSQL",
         requested_checkpoints,
         "an hour",
         2.0 * judging.MANY_REQUESTED,
         f"Threshold: {2 * judging.MANY_REQUESTED} in an hour, as many as the clock asks for at "
         "checkpoint_timeout = 5min.",
         lasting=300,
-        permission=PERMISSION,
-        url_name=PAGE,
     ),
-    Alarm(
-        "postgres.temp_files",
+    _alarm(
+        "temp_files",
         "Much is written to temporary files",
-        "PostgreSQL",
         temp_files,
         "MB",
         judging.MUCH_TEMP / MB,
         judging.TEMP_WHY,
-        permission=PERMISSION,
-        url_name=PAGE,
     ),
-    Alarm(
-        "postgres.autovacuum",
+    _alarm(
+        "autovacuum",
         "Autovacuum off",
-        "PostgreSQL",
         autovacuum,
         "on or off",
         0.0,
         judging.AUTOVACUUM_WHY,
         fires="at or below",
         severity="bad",
-        permission=PERMISSION,
-        url_name=PAGE,
     ),
 )
-for _alarm in ALARMS:
-    register_alarm(_alarm)
+for _each in ALARMS:
+    register_alarm(_each)

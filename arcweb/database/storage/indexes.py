@@ -9,6 +9,7 @@ from datetime import datetime
 from django.db import connection
 
 from arcweb.database.standing import quoted, standing
+from arcweb.database.storage.names import Named, OfTable
 from arcweb.database.storage.tables import rows
 
 INDEXES = """
@@ -78,7 +79,7 @@ VECTOR_DEFAULTS = {"hnsw": {"m": "16", "ef_construction": "64"}, "ivfflat": {"li
 
 
 @dataclass(frozen=True)
-class Index:
+class Index(Named, OfTable):
     """One index; `size` in bytes, `scans` since the statistics began."""
 
     oid: int
@@ -109,18 +110,6 @@ class Index:
     owned: bool
     may_reindex: bool
     dimensions: int
-
-    @property
-    def full_name(self) -> str:
-        return f"{self.schema}.{self.name}"
-
-    @property
-    def quoted(self) -> str:
-        return f"{quoted(self.schema)}.{quoted(self.name)}"
-
-    @property
-    def table_full_name(self) -> str:
-        return f"{self.schema}.{self.table_name}"
 
     @property
     def guards(self) -> bool:
@@ -157,7 +146,7 @@ class Index:
 
 
 @dataclass(frozen=True)
-class Unindexed:
+class Unindexed(OfTable):
     """A foreign key whose columns no index begins with."""
 
     name: str
@@ -169,13 +158,8 @@ class Unindexed:
     owned: bool
 
     @property
-    def table_full_name(self) -> str:
-        return f"{self.schema}.{self.table_name}"
-
-    @property
     def statement(self) -> str:
-        columns = ", ".join(map(quoted, self.columns))
-        return f"CREATE INDEX CONCURRENTLY ON {quoted(self.schema)}.{quoted(self.table_name)} ({columns});"
+        return f"CREATE INDEX CONCURRENTLY ON {self.table_quoted} ({', '.join(map(quoted, self.columns))});"
 
 
 def indexes(table: int | None = None, *, definitions: bool = True) -> list[Index]:

@@ -172,10 +172,9 @@ def may_not_reindex(one: Index) -> str:
     if one.may_reindex or known.superuser:
         return ""
     if known.major >= 17:
-        table = f"{quoted(one.schema)}.{quoted(one.table_name)}"
         return (
             f"The role {known.role} may not rebuild {one.full_name}. The owner of the table allows it with "
-            f"GRANT MAINTAIN ON TABLE {table} TO {quoted(known.role)};"
+            f"GRANT MAINTAIN ON TABLE {one.table_quoted} TO {quoted(known.role)};"
         )
     return f"Only the owner of {one.table_full_name} may rebuild its indexes."
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from django.db import connection
 
-from arcweb.database.standing import quoted, standing
+from arcweb.database.standing import standing
+from arcweb.database.storage.names import Named
 
 #: Most tables that a page asks about: the largest. More is said.
 MOST = 1000
@@ -106,7 +107,7 @@ BYTES = {"vector": 4, "halfvec": 2}
 
 
 @dataclass(frozen=True)
-class Table:
+class Table(Named):
     """One table or partition. Sizes in bytes; counts of rows are PostgreSQL's estimates."""
 
     oid: int
@@ -139,15 +140,6 @@ class Table:
     vacuum_at: float  #: dead rows at which autovacuum takes it up
     xid_age: int
     may_maintain: bool
-
-    @property
-    def full_name(self) -> str:
-        return f"{self.schema}.{self.name}"
-
-    @property
-    def quoted(self) -> str:
-        """For a statement that a person types."""
-        return f"{quoted(self.schema)}.{quoted(self.name)}"
 
     @property
     def rows(self) -> int:
