@@ -43,7 +43,7 @@ def look(values: Mapping[str, float] | None) -> Outlook:
         return Outlook()
     url, now = reverse("admin:backups"), timezone.now().timestamp()
     concerns = []
-    since = values.get(f"{Source.POSTGRES}:proven_at")
+    since = values.get(f"proven_at:{Source.POSTGRES}")
     age = now - (since if since is not None else values.get("since", now))
     if age > LATE.total_seconds():
         state: State = "bad" if age > TOO_OLD.total_seconds() or since is None else "warn"
@@ -53,13 +53,13 @@ def look(values: Mapping[str, float] | None) -> Outlook:
             else "PostgreSQL has no proven restore point."
         )
         concerns.append(Concern(state, words, url, "Show the backups"))
-    bad = sum(count for name, count in values.items() if name.endswith(":bad"))
+    bad = sum(count for name, count in values.items() if name.startswith("bad:"))
     if bad:
         words = "1 copy is bad and no longer counts."
         if bad > 1:
             words = f"{bad:,.0f} copies are bad and no longer count."
         concerns.append(Concern("warn", words, f"{url}?state=bad", "Show them"))
-    if failures := values.get(f"{Source.POSTGRES}:failures"):
+    if failures := values.get(f"failures:{Source.POSTGRES}"):
         runs = "The last backup" if failures == 1 else f"The last {failures:,.0f} backups"
         concerns.append(Concern("warn", f"{runs} of PostgreSQL failed.", f"{url}?state=failed", "Show why"))
     well = f"the last proven restore point is {duration(age)} old" if since is not None else ""

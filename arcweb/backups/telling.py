@@ -45,14 +45,15 @@ def installed_at() -> datetime | None:
 
 
 def figures() -> dict[str, float]:
-    """For the samples. Times are seconds since 1970; what there is none of is left out."""
+    """For the samples, by source. Times are seconds since 1970; what there is none of is left out."""
     found: dict[str, float] = {}
     for one in standings():
         if one.proven_at:
-            found[f"{one.source}:proven_at"] = one.proven_at.timestamp()
-        found[f"{one.source}:copies"] = one.copies
-        found[f"{one.source}:bad"] = one.bad
-        found[f"{one.source}:failures"] = one.failures
+            found[f"proven_at:{one.source}"] = one.proven_at.timestamp()
+        found[f"copies:{one.source}"] = one.copies
+        found[f"proven:{one.source}"] = one.proven
+        found[f"bad:{one.source}"] = one.bad
+        found[f"failures:{one.source}"] = one.failures
     if began := installed_at():
         found["since"] = began.timestamp()
     if (free := free_bytes()) is not None:

@@ -89,6 +89,7 @@ FIGURES: tuple[Figure, ...] = (
     _redis("received_bytes", "Bytes received.", "received_bytes", "counter"),
     _redis("sent_bytes", "Bytes sent.", "sent_bytes", "counter"),
     Figure("arc_celery_held_tasks", "Tasks that a worker holds.", "held", {"celery": {}}),
+    Figure("arc_backup_free_bytes", "Free space where backups are written.", "free", {"backups": {}}),
     Figure("arc_agents", "Agents.", "total", {"agents": {}}),
     Figure("arc_documents", "Documents.", "documents", {"memories": {}}),
 )
@@ -107,15 +108,38 @@ STATES: Mapping[str, tuple[str, str, str, tuple[str, ...]]] = {
         ("queued", "running", "failed"),
     ),
 }
-#: Metric → (help, source, what stands before the queue's name, kind). The queues are those of the settings.
-QUEUES: Mapping[str, tuple[str, str, str, Kind]] = {
-    "arc_celery_waiting_tasks": ("Tasks that wait in a queue.", "celery", "waiting:", "gauge"),
-    "arc_celery_done_tasks": ("Tasks that workers have done.", "queues", "done:", "counter"),
-    "arc_celery_dropped_tasks": ("Tasks that expired, or were emptied out.", "queues", "dropped:", "counter"),
+#: Metric → (help, source, what stands before the label's value, label, kind).
+SPLIT: Mapping[str, tuple[str, str, str, str, Kind]] = {
+    "arc_celery_waiting_tasks": ("Tasks that wait in a queue.", "celery", "waiting:", "queue", "gauge"),
+    "arc_celery_done_tasks": ("Tasks that workers have done.", "queues", "done:", "queue", "counter"),
+    "arc_celery_dropped_tasks": (
+        "Tasks that expired, or were emptied out.",
+        "queues",
+        "dropped:",
+        "queue",
+        "counter",
+    ),
+    "arc_backup_proven_timestamp_seconds": (
+        "The moment that the newest proven copy holds, in seconds since 1970.",
+        "backups",
+        "proven_at:",
+        "source",
+        "gauge",
+    ),
+    "arc_backup_copies": ("Copies that are whole.", "backups", "copies:", "source", "gauge"),
+    "arc_backup_proven_copies": ("Copies that were proven.", "backups", "proven:", "source", "gauge"),
+    "arc_backup_bad_copies": ("Copies that were found bad.", "backups", "bad:", "source", "gauge"),
+    "arc_backup_failed_runs": (
+        "Runs that failed since the last whole copy.",
+        "backups",
+        "failures:",
+        "source",
+        "gauge",
+    ),
 }
 SOURCES = sorted(
     {source for figure in FIGURES for source in figure.sources}
-    | {known[1] for known in (*STATES.values(), *QUEUES.values())}
+    | {known[1] for known in (*STATES.values(), *SPLIT.values())}
 )
 
 
@@ -137,13 +161,13 @@ def sampled() -> Iterable[Metric]:
         known = fresh.get(source, {})
         if found := tuple(({label: state}, known[state]) for state in states if state in known):
             yield Metric(name, told, found)
-    for name, (told, source, prefix, kind) in QUEUES.items():
-        if queues := tuple(
-            ({"queue": key.removeprefix(prefix)}, value)
+    for name, (told, source, prefix, label, kind) in SPLIT.items():
+        if parts := tuple(
+            ({label: key.removeprefix(prefix)}, value)
             for key, value in sorted(fresh.get(source, {}).items())
             if key.startswith(prefix)
         ):
-            yield Metric(name, told, queues, kind)
+            yield Metric(name, told, parts, kind)
 
 
 register_gauges(sampled, name="samples")

@@ -11,7 +11,7 @@ from django.test import RequestFactory
 from django.utils import timezone
 
 from arcweb.alarms import Unknown, find_alarm
-from arcweb.backups import alarms, cards, metrics, telling
+from arcweb.backups import alarms, cards, telling
 from arcweb.backups.models import Backup, Schedule
 from tests.backups.copies import copy
 
@@ -121,16 +121,15 @@ def test_the_card_says_how_old_the_restore_point_is() -> None:
     assert (card.state, card.big) == ("good", "3 h")
 
 
-def test_metrics_tell_age_counts_and_room() -> None:
-    copy(age=timedelta(hours=1), bytes=700)
+def test_figures_tell_age_counts_and_room() -> None:
+    one = copy(age=timedelta(hours=1))
     copy("bad", 2 * DAY)
-    found = {metric.name: metric.values for metric in metrics.backups()}
-    ((labels, age),) = found["arc_backup_proven_age_seconds"]
-    assert labels == {"source": "postgres"}
-    assert 3600 <= age < 3700
-    assert ({"source": "postgres", "state": "bad"}, 1.0) in found["arc_backup_copies"]
-    assert found["arc_backup_bytes"] == (({"source": "postgres"}, 700.0),)
-    assert found["arc_backup_free_bytes"][0][1] > 0
+    found = telling.figures()
+    assert found["proven_at:postgres"] == pytest.approx(one.taken_at.timestamp())  # type: ignore[union-attr]
+    assert (found["copies:postgres"], found["proven:postgres"], found["bad:postgres"]) == (1, 1, 1)
+    assert found["copies:redis-state"] == 0
+    assert "proven_at:redis-state" not in found
+    assert found["free"] > 0
 
 
 def test_charts_show_sizes_and_times() -> None:
