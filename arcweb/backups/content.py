@@ -137,12 +137,12 @@ def look(
 ) -> Content:
     """Everything in the connection's database, or in one schema of it, in the transaction's snapshot.
 
-    The transaction's settings are changed, so it should be the caller's last use of it (or a transaction of
-    its own: one is made where there is none). only: tables by oid with the condition that chooses their
-    rows; others are left out then. Sequences stand outside of any snapshot: a value may be newer than it,
-    never older. Raises psycopg.Error, and what `progress` raises.
+    Outside of a transaction one is made; inside of one nothing is left of the settings made here. only:
+    tables by oid with the condition that chooses their rows; others are left out then. Sequences stand
+    outside of any snapshot: a value may be newer than it, never older. Raises psycopg.Error, and what
+    `progress` raises.
     """
-    with connection.transaction():
+    with connection.transaction(force_rollback=True):  # the settings go
         prepare(connection)
         found = [one for one in relations(connection, schema) if only is None or one.oid in only]
         last = sequences(connection, schema) if only is None else []

@@ -80,7 +80,6 @@ def take(work: Work, dump: Dump) -> Manifest:
     with snapshot.hold(SCHEMA, work.check) as held:
         conditions, left = choose(held, agent)
         work.say("choosing the agent's rows")
-        # Facts first: hashing changes what the transaction's texts look like.
         indexes = [name for (name,) in held.connection.execute(INDEXES, [SCHEMA, list(APPROXIMATE)])]
         wanted = content.look(held.connection, schema=SCHEMA, only=conditions)
         if not any(table.name == ROOT and table.rows for table in wanted.tables):
@@ -119,15 +118,28 @@ def choose(held: snapshot.Snapshot, agent: uuid.UUID) -> tuple[Conditions, list[
         raise BackupError("There is no table agents.agents in this database.")
     keys = held.connection.execute(KEYS, [list(tables), list(tables)]).fetchall()
     conditions: Conditions = {root: sql.SQL("id = {}").format(sql.Literal(str(agent)))}
-    while reached := {
-        table for table, target, *_ in keys if target in conditions and table not in conditions
-    }:
-        before = dict(conditions)
-        for table in reached:
-            mine = [key for key in keys if key[0] == table and key[1] in before]
-            direct = [key for key in mine if key[1] == root]
-            conditions[table] = _belongs(direct, [key for key in mine if key not in direct], tables, before)
+    hanging = _hanging(keys, root)
+    while hanging:
+        # First what refers to known tables alone; in a circle, what refers to one of them.
+        ready = [table for table in hanging if _targets(keys, table) & hanging == set()]
+        table = min(ready or (one for one in hanging if _targets(keys, one) & conditions.keys()))
+        mine = [key for key in keys if key[0] == table and key[1] in conditions]
+        direct = [key for key in mine if key[1] == root]
+        conditions[table] = _belongs(direct, [key for key in mine if key not in direct], tables, conditions)
+        hanging.remove(table)
     return conditions, [one for oid, one in tables.items() if oid not in conditions]
+
+
+def _hanging(keys: list[Any], root: int) -> set[int]:
+    """The tables from which foreign keys lead to the root, by way of others too, without the root itself."""
+    known = {root}
+    while more := {table for table, target, *_ in keys if target in known} - known:
+        known |= more
+    return known - {root}
+
+
+def _targets(keys: list[Any], table: int) -> set[int]:
+    return {target for one, target, *_ in keys if one == table}
 
 
 def _belongs(
