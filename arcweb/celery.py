@@ -14,7 +14,7 @@ from arcweb.schedules import SCHEDULE
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "arcweb.settings")
 
 
-class PausingTask(Task):  # type: ignore[type-arg]
+class PausingTask(Task):
     """Begins nothing while a restore exchanges the database: what is still due is sent again afterwards."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -59,6 +59,11 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": crontab(hour=3, minute=27),
         "options": {"expires": 3600},
     },
+    "drop databases of before": {
+        "task": "arcweb.backups.tasks.drop_kept",
+        "schedule": 600.0,
+        "options": {"expires": 600},
+    },
     "start backups that are due": {
         "task": "arcweb.backups.tasks.start_due",
         "schedule": OnTheSlot(30),

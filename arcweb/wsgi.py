@@ -15,8 +15,11 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "arcweb.settings")
 _django = get_wsgi_application()
 
 from arcweb import prober  # noqa: E402 - needs Django's settings
+from arcweb.backups.restore import starting  # noqa: E402
 from arcweb.events.alerts import watchman  # noqa: E402
 from arcweb.postgres import lag  # noqa: E402
+
+starting.settle()
 
 
 def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -1,4 +1,4 @@
-"""What must stay erased whatever copy is restored. No Django.
+"""What must stay erased whatever copy is restored.
 
 ARC_BACKUP_DIR/erasures.jsonl: one line each, only ever appended, synced before anything is erased. It holds
 ids and filters, no content. An ordinary deletion is none: restoring is how it is taken back. An erasure is
@@ -14,10 +14,12 @@ import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import psycopg
+from django.utils.module_loading import autodiscover_modules
 
 from arcweb.backups.exceptions import BackupError
 from arcweb.backups.manifest import sync_folder
@@ -41,6 +43,12 @@ Eraser = Callable[[psycopg.Connection[Any], dict[str, Any]], int]
 _erasers: dict[str, tuple[str, Eraser]] = {}
 
 
+@cache
+def _discover() -> None:
+    """Each app declares what it can erase in a module erasers.py."""
+    autodiscover_modules("erasers")
+
+
 def register_eraser(kind: str, label: str, erase: Eraser) -> None:
     """Teach restores to erase that kind again. label: "the agent and its memories"."""
     _erasers[kind] = (label, erase)
@@ -48,12 +56,13 @@ def register_eraser(kind: str, label: str, erase: Eraser) -> None:
 
 def kinds() -> dict[str, str]:
     """kind → label of those that can be erased."""
+    _discover()
     return {kind: label for kind, (label, _) in sorted(_erasers.items())}
 
 
 def order(folder: Path, kind: str, what: dict[str, Any], *, by: str = "") -> Erasure:
     """Write it down, on the disk when this returns. Raises BackupError for an unknown kind, OSError."""
-    if kind not in _erasers:
+    if kind not in kinds():
         raise BackupError(
             f"Nothing here can erase {kind!r}; known are {', '.join(sorted(_erasers)) or 'none'}."
         )
@@ -110,7 +119,7 @@ def apply(connection: psycopg.Connection[Any], wanted: list[Erasure]) -> list[st
     """
     said = []
     for one in wanted:
-        if one.kind not in _erasers:
+        if one.kind not in kinds():
             raise BackupError(
                 f"The erasure {one.id} of {one.at} is of kind {one.kind!r}, which nothing here can erase. "
                 "Restore with the version of ARC Web that ordered it."

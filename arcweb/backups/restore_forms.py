@@ -11,6 +11,7 @@ from django import forms
 from arcweb.backups import erasures
 
 WHOLE, OWN, AGENT, TABLE = "whole", "own", "agent", "table"
+FIELDS = {WHOLE: (), OWN: ("database",), AGENT: ("agent", "as_name"), TABLE: ("table",)}
 
 
 class RestoreForm(forms.Form):
@@ -40,6 +41,10 @@ class RestoreForm(forms.Form):
     )
     table = forms.CharField(required=False, max_length=127, label="Table, with its schema")
 
+    def ways(self) -> list[tuple[Any, list[Any]]]:
+        """Each choice with the fields that belong to it."""
+        return [(choice, [self[name] for name in FIELDS[choice.data["value"]]]) for choice in self["what"]]
+
     def clean(self) -> dict[str, Any]:
         given = super().clean() or self.cleaned_data
         needed = {OWN: "database", AGENT: "agent", TABLE: "table"}.get(given.get("what", ""))
@@ -66,6 +71,13 @@ class ErasureForm(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["kind"].choices = list(erasures.kinds().items())  # type: ignore[attr-defined]
+
+    def ways(self) -> list[tuple[Any, list[Any]]]:
+        """Each choice with the fields that belong to it."""
+        return [
+            (choice, [self[name] for name in (choice.data["value"],) if name in self.fields])
+            for choice in self["kind"]
+        ]
 
     def clean_typed(self) -> str:
         if self.cleaned_data["typed"].strip() != "erase":

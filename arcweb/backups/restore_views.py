@@ -32,7 +32,7 @@ MOST = 50
 def restores(request: HttpRequest) -> HttpResponse:
     """Every restore and undo that left a journal."""
     found = folder().all()
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"journal": one, "state": showing.state_of(one), "created": showing.moment(one.created_at),
          "remaining": showing.remaining(one) if one.can_undo or one.state == WAITING else ""}
         for one in found[:MOST]
@@ -47,7 +47,7 @@ def restores(request: HttpRequest) -> HttpResponse:
             more=max(0, len(found) - MOST),
             undoable=next((row for row in rows if row["journal"].can_undo), None),
             waiting=next((row for row in rows if row["journal"].state == WAITING), None),
-            busy=next((row for row in rows if row["journal"].state in asking.BUSY), None),
+            busy=next((row for row in rows if row["journal"].is_busy), None),
         ),
     )
 
@@ -81,7 +81,7 @@ def begin(request: HttpRequest, backup: UUID) -> HttpResponse:
             form=form,
             choices=[WHOLE, OWN, AGENT, TABLE],
             live=asking.live_name(),
-            busy=next((row for row in folder().all() if row.state in asking.BUSY), None),
+            busy=next((row for row in folder().all() if row.is_busy), None),
             schema=one.format in ("custom", "plain"),
         ),
         status=400 if form.errors else 200,

@@ -1,5 +1,6 @@
 """Scheduled work of backups."""
 
+from arcweb.backups.restore import kept
 from arcweb.backups.schedules import keeping
 from arcweb.celery import app
 
@@ -8,3 +9,9 @@ from arcweb.celery import app
 def start_due(*_schedules: int) -> None:
     """Starts what is due, each slot once; all schedules are looked at, whichever a message names."""
     keeping.start_due()
+
+
+@app.task(name="arcweb.backups.tasks.drop_kept", ignore_result=True)
+def drop_kept() -> None:
+    """Drops the databases that restores left for a day."""
+    kept.drop_expired()

@@ -5,14 +5,11 @@ from __future__ import annotations
 
 from arcweb.backups.exceptions import BackupError, LockedOut
 from arcweb.backups.restore import databases
-from arcweb.backups.restore.journal import ACTIVE, ASKED, CONFIRMED, WAITING, Journal
+from arcweb.backups.restore.journal import CONFIRMED, WAITING, Journal
 from arcweb.backups.restore.running import confirm, folder
 from arcweb.backups.restore.source import Source
 
 live_name = databases.live_name
-
-#: In these a process works on it, or is about to.
-BUSY = (ASKED, CONFIRMED, *ACTIVE)
 
 
 def restore(source: Source, actor: dict[str, str], *, to_database: str = "") -> Journal:
@@ -87,7 +84,7 @@ def refuse_mistyped(live: str, typed: str) -> None:
 
 
 def _refuse_second() -> None:
-    busy = [one for one in folder().all() if one.state in BUSY]
+    busy = [one for one in folder().all() if one.is_busy]
     if busy or folder().is_locked():
         what = f": the {busy[0].kind} of {busy[0].file}" if busy else ""
         raise LockedOut(f"A restore or undo is under way{what}. Wait for its end, then start again.")

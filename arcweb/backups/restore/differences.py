@@ -89,7 +89,7 @@ def agents(live: Connection, new: Connection) -> dict[str, list[str]]:
 
 def _tables(connection: Connection) -> dict[str, content.Relation]:
     """By name; partitions count as the one table that they make up."""
-    found = {}
+    found: dict[str, content.Relation] = {}
     for one in content.relations(connection):
         name = one.parent or one.qualified
         schema, _, table = name.partition(".")

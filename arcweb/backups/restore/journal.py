@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ WAITS, RUNS, DONE, FAILED, SKIPPED = "waits", "runs", "done", "failed", "skipped
 ASKED, PREPARING, WAITING, CONFIRMED, EXCHANGING = "asked", "preparing", "waiting", "confirmed", "exchanging"
 FINISHED, BROKEN, DROPPED = "finished", "failed", "discarded"
 ACTIVE = (PREPARING, EXCHANGING)
+#: How long what was asked for may wait for a process.
+PATIENCE = timedelta(minutes=15)
 #: What each kind does, in this order: name → title.
 STEPS = {
     "restore": {
@@ -109,7 +111,7 @@ class Journal:
     def begin(cls, kind: str, *, live: str, actor: dict[str, str], **values: Any) -> Journal:
         """A new one, not written yet, with names that no database has. kind: "restore" or "undo"."""
         id_ = str(uuid.uuid4())
-        names = {
+        names: dict[str, Any] = {
             key: values.pop(key, "") or f"arc_{made}_{id_[:8]}"
             for key, made in (("new", "restore"), ("before", "before"))
         }
@@ -126,6 +128,17 @@ class Journal:
     @property
     def is_active(self) -> bool:
         return self.state in ACTIVE
+
+    @property
+    def is_forgotten(self) -> bool:
+        """No process took up what was asked for: its job failed, or no worker runs."""
+        since = {ASKED: self.created_at, CONFIRMED: self.confirmed_at}.get(self.state)
+        return bool(since) and datetime.fromisoformat(str(since)) < datetime.now(UTC) - PATIENCE
+
+    @property
+    def is_busy(self) -> bool:
+        """A process works on it, or will soon."""
+        return self.is_active or (self.state in (ASKED, CONFIRMED) and not self.is_forgotten)
 
     @property
     def can_undo(self) -> bool:

@@ -10,9 +10,10 @@ from django.db import DatabaseError
 from arcweb.backups.exceptions import BackupError, LockedOut
 from arcweb.backups.restore import databases, telling
 from arcweb.backups.restore.journal import DROPPED, FINISHED, WAITING, Journal, now
-from arcweb.backups.restore.running import folder
+from arcweb.backups.restore.running import Running, folder
 
 logger = logging.getLogger(__name__)
+NOBODY = "No worker took it up: see that the workers run, then ask again."
 
 
 def discard(journal: Journal) -> None:
@@ -28,8 +29,8 @@ def discard(journal: Journal) -> None:
 
 def drop_expired() -> list[str]:
     """Drop what was kept long enough; the names. For the beat: does nothing while a restore is under way."""
-    journals, dropped = folder(), []
-    due = [one for one in journals.all() if _is_due(one)]
+    journals, dropped = folder(), list[str]()
+    due = [one for one in journals.all() if _is_due(one) or one.is_forgotten]
     if not due:
         return []
     try:
@@ -50,6 +51,9 @@ def _is_due(journal: Journal) -> bool:
 
 
 def _drop(journal: Journal) -> list[str]:
+    if journal.is_forgotten:
+        Running(journal).put_back(NOBODY)
+        return []
     if not _is_due(journal):
         return []
     if journal.state == WAITING:

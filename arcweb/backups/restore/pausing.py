@@ -44,7 +44,7 @@ def _wait(connection: psycopg.Connection[Any], query: str, seconds: float) -> in
     """How many are left after so many seconds at most."""
     deadline = time.monotonic() + seconds
     while True:
-        row = connection.execute(query).fetchone()  # type: ignore[call-overload]
+        row = connection.execute(query).fetchone()
         left = int(row[0]) if row else 0
         if not left or time.monotonic() > deadline:
             return left

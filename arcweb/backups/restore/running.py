@@ -31,7 +31,7 @@ from arcweb.backups.restore import (
     safety,
     telling,
 )
-from arcweb.backups.restore.carry import carry_over
+from arcweb.backups.restore.carry import CARRIED, carry_over
 from arcweb.backups.restore.carry.grants import open_to_all
 from arcweb.backups.restore.journal import (
     BEFORE_CONFIRMATION,
@@ -188,7 +188,9 @@ class Running:
         with databases.connected(journal.live) as live, databases.connected(journal.new) as new:
             found = differences.compare(live, new)
             journal.facts["agents"] = differences.agents(live, new)
-        journal.differences = [one.to_json() for one in found if one.differs]
+        journal.differences = [
+            one.to_json() | {"carried": one.table in CARRIED} for one in found if one.differs
+        ]
         number = len(journal.differences)
         return f"{number} of {len(found)} tables {'differs' if number == 1 else 'differ'} from live."
 
@@ -230,7 +232,6 @@ class Running:
                 self.reached("carry: before the commit")
                 new.commit()
                 self.reached("carry: committed")
-            journal.facts["carried"] = said
             step.sentence = " ".join(said) or "Nothing."
         with self._step("exchange") as step:
             self.reached("exchange: before the renames")
@@ -267,7 +268,7 @@ class Running:
         """Note that live is unchanged: a restore waits again for its confirmation, an undo has failed."""
         journal = self.journal
         journal.trouble = trouble
-        if journal.kind == "undo":
+        if journal.kind == "undo" or not journal.new_oid:
             journal.state, journal.finished_at = BROKEN, now()
         else:
             journal.state, journal.confirmed_at = WAITING, ""

@@ -124,10 +124,10 @@ def test_grants_and_settings_of_live_go_along(world: World) -> None:
         above.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(role)))
     try:
         with superuser(world.live) as above:
-            name, live = sql.Identifier(role), sql.Identifier(world.live)
-            above.execute(sql.SQL("GRANT SELECT ON agents.agents TO {}").format(name))
-            above.execute(sql.SQL("GRANT INSERT (name, type) ON agents.agents TO {}").format(name))
-            above.execute(sql.SQL("GRANT USAGE ON SCHEMA agents TO {}").format(name))
+            service, live = sql.Identifier(role), sql.Identifier(world.live)
+            above.execute(sql.SQL("GRANT SELECT ON agents.agents TO {}").format(service))
+            above.execute(sql.SQL("GRANT INSERT (name, type) ON agents.agents TO {}").format(service))
+            above.execute(sql.SQL("GRANT USAGE ON SCHEMA agents TO {}").format(service))
             above.execute(sql.SQL("ALTER DATABASE {} SET search_path TO agents, public").format(live))
             above.execute(sql.SQL("ALTER DATABASE {} SET work_mem TO '9MB'").format(live))
         world.restore()

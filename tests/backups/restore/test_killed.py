@@ -80,15 +80,15 @@ def at(lasting: Lasting, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iter
         yield lasting
 
 
-def killed(point: str, work: Callable[[], Any]) -> None:
+def killed(wanted: str, work: Callable[[], Any]) -> None:
     """Do that work in a process that kills itself at that point."""
     connections.close_all()
     child = os.fork()
     if child == 0:
         try:
 
-            def reached(self: Running, here: str) -> None:
-                if here == point:
+            def reached(self: Running, point: str) -> None:
+                if point == wanted:
                     os.kill(os.getpid(), signal.SIGKILL)
 
             Running.reached = reached  # type: ignore[method-assign]
@@ -97,7 +97,7 @@ def killed(point: str, work: Callable[[], Any]) -> None:
             os._exit(1)
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status), (
-        f"it was to be killed at {point!r}, and ended with {os.waitstatus_to_exitcode(status)}"
+        f"it was to be killed at {wanted!r}, and ended with {os.waitstatus_to_exitcode(status)}"
     )
     assert os.WTERMSIG(status) == signal.SIGKILL
 

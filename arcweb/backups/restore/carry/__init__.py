@@ -13,7 +13,34 @@ import psycopg
 from arcweb.backups.restore.carry import accounts, catalogue, events, grants, standing
 from arcweb.backups.restore.carry.copying import Both
 
-__all__ = ["carry_over"]
+__all__ = ["CARRIED", "carry_over"]
+#: Tables that live wins, wholly or row by row: what differs in them is no loss.
+CARRIED = (
+    "events.events",
+    "events.event_details",
+    *(
+        f"public.{name}"
+        for name in (
+            "auth_user",
+            "auth_group",
+            "auth_user_groups",
+            "auth_group_permissions",
+            "auth_user_user_permissions",
+            "accounts_usersession",
+            "accounts_loginthrottle",
+            "django_session",
+            "backups_backup",
+            "backups_retention",
+            "backups_downloadlink",
+            "database_partitionpolicy",
+            "database_partitionarchive",
+            "events_alert",
+            "events_alertstanding",
+            "events_silence",
+            "events_delivery",
+        )
+    ),
+)
 
 
 def carry_over(live: psycopg.Connection[Any], new: psycopg.Connection[Any], taken_at: str) -> list[str]:

@@ -73,10 +73,9 @@ class Both:
         ).fetchone()
         return int(row[0]) if row else 0
 
-    def do(self, query: sql.Composable | str, values: Any = None) -> int:
+    def do(self, query: sql.Composed | str, values: Any = None) -> int:
         """One statement in the new database; how many rows it touched."""
-        statement = sql.SQL(query) if isinstance(query, str) else query  # type: ignore[arg-type]
-        return self.new.execute(statement, values).rowcount
+        return self.new.execute(query, values).rowcount
 
     def move_on(self, table: str, column: str = "id") -> None:
         """Let the table's sequence give numbers beyond the greatest that is taken."""

@@ -42,7 +42,7 @@ def carry(both: Both, taken_at: str) -> list[str]:
         # Services may give an event a time of their own: then only its number is new.
         wanted = sql.SQL("({} OR t.id > {})").format(since, sql.Literal(newest))
     else:
-        wanted = sql.SQL("true")
+        wanted = sql.SQL("true").format()
     both.bring("events.events", "carried_events", wanted)
     both.new.execute("SELECT events.ensure_partitions(3)")
     both.new.execute(MONTHS, [taken_at])

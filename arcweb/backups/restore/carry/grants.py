@@ -51,7 +51,8 @@ EXISTS = {"SCHEMA": "to_regnamespace", "TABLE": "to_regclass", "SEQUENCE": "to_r
 
 
 def carry(both: Both, taken_at: str) -> list[str]:
-    given = sum(_grant(both.new, *row) for row in both.live.execute(GRANTS).fetchall())
+    known = both.new.execute(GRANTS).fetchall()
+    given = sum(_grant(both.new, *row) for row in both.live.execute(GRANTS).fetchall() if row not in known)
     _database(both)
     refused = _settings(both)
     said = [f"{given} grant{'' if given == 1 else 's'} to other roles carried over."] if given else []
@@ -78,14 +79,14 @@ def _grant(
     ).fetchone()
     if there is None or not there[0]:
         return False
-    what = sql.SQL(privilege)  # type: ignore[arg-type]  # PostgreSQL's own word
+    what = sql.SQL(privilege)
     if column:
         what = sql.SQL("{} ({})").format(what, sql.Identifier(column))  # type: ignore[assignment]
     return _tried(
         new,
         sql.SQL("GRANT {} ON {} {} TO {}{}").format(
             what,
-            sql.SQL(kind),  # type: ignore[arg-type]
+            sql.SQL(kind),
             sql.Identifier(*name),
             sql.Identifier(role) if role else sql.SQL("PUBLIC"),
             sql.SQL(" WITH GRANT OPTION" if again else ""),
