@@ -155,8 +155,15 @@ class Valkey(Server):
         """Whether its configuration, as the next start writes it, has an append-only file."""
         return settings_kept.parse(self._read(CONFIGURATION)).get("appendonly") == "yes"
 
-    def shut_down(self) -> None:
-        """Ends it with all that it holds on disk. Raises EmbeddedError, and it runs on, when it cannot."""
+    def databases(self) -> int:
+        """How many it has, by the same."""
+        return int(settings_kept.parse(self._read(CONFIGURATION)).get("databases", 16))
+
+    def shut_down(self, *, save: bool = True) -> None:
+        """Ends it with all that it holds on disk. Raises EmbeddedError, and it runs on, when it cannot.
+
+        save: False: what it holds is on disk already.
+        """
         process = self.process()
         if process is None:
             return
@@ -164,8 +171,8 @@ class Valkey(Server):
             try:
                 info = client.info("persistence")
                 # What stands in the append-only file needs no snapshot too.
-                whole = info.get("aof_enabled") and info.get("aof_last_write_status") == "ok"
-                client.shutdown(nosave=bool(whole), save=not whole)
+                whole = bool(info.get("aof_enabled")) and info.get("aof_last_write_status") == "ok"
+                client.shutdown(nosave=whole or not save, save=not whole and save)
             except redis.exceptions.RedisError as error:
                 raise EmbeddedError(
                     f"{self.name} could not write what it holds, and did not end ({error}). Its log is "

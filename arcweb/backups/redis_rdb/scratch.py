@@ -15,7 +15,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -40,7 +40,7 @@ from arcweb.embedded.server_user import ServerUser
 from arcweb.embedded.stack import Stack
 from arcweb.embedded.valkey import Valkey
 
-PREFIX = "rdb-"
+PREFIX, ROLE = "rdb-", "scratch"
 FILE = "dump.rdb"
 #: Memory for a loaded RDB, as a multiple of what its server used, and beside it: the program and its tables.
 GROWTH, BASE_MEMORY = 1.3, 64 * 1024**2
@@ -83,13 +83,13 @@ def loading(
     found = readers(head)
     if not found:
         raise NotTried(missing(head))
-    _room_in_memory(head)
+    room_in_memory(head)
     sweep(spool)
     with _folder(spool) as folder:
         options = StackOptions(
             server_user=account,
             postgres=False,
-            roles=("scratch",),
+            roles=(ROLE,),
             redis_server=found[0].path,
             throwaway=True,
             dies_with_parent=True,
@@ -98,17 +98,42 @@ def loading(
         began = time.monotonic()
         try:
             client = _started(stack, found[0], head, _bounded(tell))
-            info = client.info("persistence")
-            yield Loaded(
-                client,
-                found[0],
-                int(info.get("rdb_last_load_keys_loaded", 0)),
-                int(info.get("rdb_last_load_keys_expired", 0)),
-                round(time.monotonic() - began, 3),
-            )
+            yield Loaded(client, found[0], *loaded_keys(client), round(time.monotonic() - began, 3))
         finally:
             with suppress(EmbeddedError):
                 stack.destroy()
+
+
+def loaded_keys(client: Redis) -> tuple[int, int]:
+    """Keys that the server has loaded, and those that it left out because they are past their time."""
+    info = client.info("persistence")
+    return int(info.get("rdb_last_load_keys_loaded", 0)), int(info.get("rdb_last_load_keys_expired", 0))
+
+
+def incoming(live: Valkey, source: Readable, raw_bytes: int, head: Head) -> Valkey:
+    """A server of the live one's program, account and databases, in the folder of what shall take its
+    place."""
+    return _Scratch(
+        _Rdb(source, raw_bytes, head),
+        live.layout,
+        replace(live.options, dies_with_parent=True),
+        live.binaries,
+        live.user,
+        role=live.place.incoming.name.removeprefix("valkey-"),
+        databases=live.databases(),
+    )
+
+
+def brought_up(server: Valkey, head: Head, tell: Tell) -> Redis:
+    """Starts it and waits until it has loaded its RDB. Raises as `loading` does."""
+    try:
+        server.prepare(tell)
+        server.start()
+        server.bring_up(_bounded(tell))
+    except EmbeddedError as error:
+        by = Program("Valkey", "of the embedded stack")
+        raise _explained(last_lines(server.log, 60), by, head, error) from error
+    return server.client(timeout=PATIENCE)
 
 
 def sweep(spool: Path) -> None:
@@ -134,10 +159,19 @@ class _Scratch(Valkey):
     """Loads an RDB and holds it in memory alone."""
 
     def __init__(
-        self, rdb: _Rdb | None, layout: Layout, options: StackOptions, binaries: Binaries, user: ServerUser
+        self,
+        rdb: _Rdb | None,
+        layout: Layout,
+        options: StackOptions,
+        binaries: Binaries,
+        user: ServerUser,
+        *,
+        role: str = ROLE,
+        databases: int = DATABASES,
     ) -> None:
-        super().__init__("scratch", layout, options, binaries, user)
+        super().__init__(role, layout, options, binaries, user)
         self._rdb = rdb
+        self._databases = databases
 
     def settings(self) -> list[tuple[str, str]]:
         return [
@@ -149,7 +183,7 @@ class _Scratch(Valkey):
             ("pidfile", str(self.pid_file)),
             ("dir", str(self.folder)),
             ("dbfilename", FILE),
-            ("databases", str(DATABASES)),
+            ("databases", str(self._databases)),
             ("appendonly", "no"),
             ("save", ""),
             ("maxmemory", "0"),
@@ -237,7 +271,8 @@ def _folder(spool: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _room_in_memory(head: Head) -> None:
+def room_in_memory(head: Head) -> None:
+    """Raises NotTried when loading it would take more memory than is free."""
     needed = int(head.memory * GROWTH) + BASE_MEMORY
     free = min(psutil.virtual_memory().available, usable_memory())
     if head.memory and needed > free:
@@ -264,7 +299,7 @@ def _started(stack: _Stack, program: Program, head: Head, tell: Tell) -> Redis:
         stack.start(tell)
     except EmbeddedError as error:
         raise _explained(last_lines(server.log, 60), program, head, error) from error
-    return Redis.from_url(stack.layout.redis_url("scratch"), socket_timeout=PATIENCE)
+    return Redis.from_url(stack.layout.redis_url(ROLE), socket_timeout=PATIENCE)
 
 
 def _explained(log: str, program: Program, head: Head, error: EmbeddedError) -> BackupError:
