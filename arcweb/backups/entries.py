@@ -104,7 +104,7 @@ def of_ours(items: Iterable[Item], *, rights: bool = False) -> Choice:
     """
     choice = Choice()
     for item in items:
-        if item.kind in OF_THE_DATABASE:
+        if of_the_database(item):
             continue
         if why := SUPERUSERS.get(item.kind) or _left(item, rights=rights):
             choice.left.append((item, why))
@@ -120,7 +120,7 @@ def from_outside(items: Iterable[Item]) -> Choice:
         if item.kind in statements.FIXED:
             if item.definition != statements.FIXED[item.kind] or item.data or item.copy:
                 choice.refused.append((item, "it sets something else than pg_dump does"))
-        elif item.kind in OF_THE_DATABASE and not item.data:
+        elif of_the_database(item) and not item.data:
             continue
         elif why := _why_not(item):
             choice.refused.append((item, why))
@@ -129,6 +129,12 @@ def from_outside(items: Iterable[Item]) -> Choice:
         else:
             choice.taken.append(item)
     return choice
+
+
+def of_the_database(item: Item) -> bool:
+    """Whether it makes or describes the database itself: pg_restore leaves it out without --create."""
+    about = item.kind in ("ACL", "COMMENT", "SECURITY LABEL") and item.name.startswith("DATABASE ")
+    return about or item.kind in OF_THE_DATABASE
 
 
 def check_listing(archive: Archive, choice: Choice, listing: str) -> None:

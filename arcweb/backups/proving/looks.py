@@ -70,7 +70,7 @@ NEIGHBOURS = """
     ) AS found
 """
 #: An index that gives rows in its order, not one that only finds them.
-USED = re.compile(r"Index Scan using (\S+) on .*\n +Order By:")
+USED = re.compile(r'Index Scan using ("(?:[^"]|"")+"|\S+) on .*\n +Order By:')
 EXTENSIONS = "SELECT extname, extversion FROM pg_extension ORDER BY extname"
 
 
@@ -176,4 +176,7 @@ def nearest(connection: Connection, index: VectorIndex) -> tuple[str, list[float
         plan = "\n".join(line for (line,) in connection.execute(sql.SQL("EXPLAIN ") + statement).fetchall())
         distances = [float(distance) for (distance,) in connection.execute(statement).fetchall()]
     used = USED.search(plan)
-    return used[1].strip('"') if used else "", [one for one in distances if not math.isnan(one)]
+    name = used[1] if used else ""
+    if name.startswith('"'):
+        name = name[1:-1].replace('""', '"')
+    return name, [one for one in distances if not math.isnan(one)]

@@ -1,0 +1,74 @@
+"""manage.py backup verify"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+
+from arcweb.backups import manifest as manifests
+from arcweb.backups.models import Backup
+from arcweb.backups.proving import proof
+from tests.backups.proving import sample
+from tests.backups.proving.conftest import Sample
+
+pytestmark = pytest.mark.django_db
+
+
+def verify(*arguments: str) -> int:
+    try:
+        call_command("backup", "verify", *arguments)
+    except SystemExit as error:
+        return int(error.code or 0)
+    return 0
+
+
+def test_it_says_each_step_and_ends_with_what_came_of_it(
+    source: Sample, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backup = sample.row(sample.write(folder, source.custom, source.facts))
+    assert verify(str(backup.pk)[:8]) == 0
+    said = capsys.readouterr()
+    assert f"{backup.file} is proven, after" in said.out
+    assert "yes  rows       68 rows in 4 tables" in said.out
+    assert "restoring" in said.err
+    assert Backup.objects.get().state == Backup.State.VERIFIED
+    path = folder / backup.file
+    path.write_bytes(path.read_bytes()[:-1])
+    assert verify(str(backup.pk), "--json") == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["ok"] is False
+    assert (found["verdict"], found["id"]) == ("bad", str(backup.pk))
+    assert "was cut: 1 of" in found["trouble"]
+    assert [(step["name"], step["ok"]) for step in found["steps"]] == [
+        ("file", True),
+        ("manifest", True),
+        ("hash", False),
+    ]
+    with proof._alone(backup):
+        assert verify(str(backup.pk)) == 3
+    assert "is being verified already" in capsys.readouterr().err
+
+
+def test_a_file_is_verified_wherever_it_stands(
+    source: Sample, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], settings: Any
+) -> None:
+    manifest = sample.write(tmp_path, source.plain, source.facts, "plain")
+    path = tmp_path / manifest.file.name
+    assert verify(str(path), "--json") == 0
+    assert json.loads(capsys.readouterr().out)["verdict"] == "proven"
+    assert not Backup.objects.exists()
+    settings.SECRET_KEY = "of another installation"
+    assert verify(str(path)) == 3
+    assert "was NOT verified" in capsys.readouterr().out
+    assert verify(str(path), "--trust") == 0
+    (tmp_path / manifests.manifest_name(path.name)).unlink()
+    capsys.readouterr()
+    assert verify(str(path)) == 3
+    assert "has no manifest beside it" in capsys.readouterr().out
+    for wanted in ("0123abcd", str(tmp_path / "nowhere"), "nothing"):
+        assert verify(wanted) == 3
+        assert "There is no" in capsys.readouterr().out
