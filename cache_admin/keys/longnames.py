@@ -14,7 +14,7 @@ from cache_admin.keys.elements import KeyGone
 from cache_admin.keys.scan import Filters, batches
 
 #: Seconds and keys for which such a name is looked for, and keys of one step.
-SECONDS, KEYS, STEP = 0.6, 2_000_000, 1000
+SECONDS, KEYS, STEP = 0.6, 2_000_000, 250
 #: Names that this process remembers, so that nobody looks for them again, and bytes of one at most.
 MOST, LARGEST = 50, 64 * 1024
 

@@ -49,7 +49,7 @@ NAMES = (
 CACHED = re.compile(rb"(?:arcweb)?:\d+:.|cache:", re.DOTALL)
 OWN_SESSION = re.compile(rb"[^:]*:\d+:(?:django\.contrib\.sessions\.cached_db|arcweb\.accounts\.sessions)")
 EXAMPLES = 3
-BATCH = 500
+BATCH = 100
 
 
 def purpose_of(key: bytes, kind: bytes = b"") -> str:

@@ -10,7 +10,7 @@ from redis import Redis
 
 #: Seconds that a page looks, keys that the server passes in one step, keys that are kept.
 SECONDS = 0.25
-STEP = 1000
+STEP = 250
 MOST = 500
 
 

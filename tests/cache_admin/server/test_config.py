@@ -108,7 +108,7 @@ def test_risks_are_named_before(server: Redis, admin: Client) -> None:
 def test_the_password_is_nowhere(server: Redis, admin: Client) -> None:
     text = body(admin.get("/redis/config/?role=cache"))
     assert server.get_connection_kwargs()["password"] not in text
-    assert '<th scope="row" class="mono">requirepass</th><td class="mono value">set</td>' in text
+    assert '<th scope="row" class="mono">requirepass</th><td class="mono value" data-label="Now"><span>set</span></td>' in text
     missing = body(admin.get(f"{ADDRESS}requirepass"), 404)
     assert server.get_connection_kwargs()["password"] not in missing
 
