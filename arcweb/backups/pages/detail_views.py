@@ -112,8 +112,9 @@ def _actions(request: HttpRequest, one: Backup) -> Any:
     for name, words, permission, states in ACTIONS:
         if one.state not in states or not request.user.has_perm(permission):
             continue
+        page = f"{name}_redis" if name.endswith("_restore") and one.format == "rdb" else name
         try:
-            url = reverse(name, args=[one.pk])
+            url = reverse(page, args=[one.pk])
         except NoReverseMatch:
             continue
         yield {"url": url, "words": words, "danger": name.endswith("delete")}
