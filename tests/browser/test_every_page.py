@@ -30,6 +30,8 @@ PLAIN = {
     "memories-none": "/memories/memory/?embedding_state__exact=failed",
     "documents": "/memories/document/",
     "jobs": "/jobs/job/",
+    "restores": "/restores/",
+    "erasures": "/erasures/",
     "alerts": "/alerts/",
     "alert": "/alerts/servers.worker/",
     "events": "/events/",
