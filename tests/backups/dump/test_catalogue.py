@@ -1,0 +1,166 @@
+"""The catalogue made again from the manifests, and the commands that show it."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.db import connections
+
+from agents.models import Agent
+from arcweb.backups import catalogue
+from arcweb.backups import manifest as manifests
+from arcweb.backups.models import Backup
+from arcweb.backups.taking import Options, take
+from arcweb.events.models import Event
+from tests.database.elsewhere.conftest import a_new_connection
+
+
+def run(*arguments: str) -> tuple[int, Any]:
+    """The exit code and the JSON of a subcommand."""
+    out = StringIO()
+    try:
+        call_command("backup", *arguments, "--json", stdout=out)
+    except SystemExit as ended:
+        return int(str(ended.code)), json.loads(out.getvalue())
+    return 0, json.loads(out.getvalue())
+
+
+def said(*arguments: str) -> str:
+    out = StringIO()
+    call_command("backup", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def test_create_prints_id_and_path(agents: list[Agent], folder: Path) -> None:
+    code, found = run("create", "--schema", "agents")
+    backup = Backup.objects.get()
+    assert (code, found["ok"], found["id"], found["path"]) == (
+        0,
+        True,
+        str(backup.pk),
+        str(folder / backup.file),
+    )
+    assert found["scope"] == {"schema": "agents"}
+    assert Path(found["path"]).exists()
+    assert f"{backup.pk}  2" in said("list")
+
+
+def test_wrong_usage_and_wrong_wishes(agents: list[Agent], folder: Path) -> None:
+    for arguments in (["create", "--agent", "x"], ["create", "--kind", "mongo"], ["creat"], []):
+        with pytest.raises(CommandError):
+            call_command("backup", *arguments)
+    code, found = run("create", "--format", "cpio")
+    assert (code, found["ok"]) == (1, False)
+    assert "known: custom, plain" in found["error"]
+
+
+def test_a_catalogue_that_is_gone_is_made_again(agents: list[Agent], folder: Path) -> None:
+    before = [take(Options()), take(Options(format="plain", scope={"schema": "agents"}))]
+    Backup.objects.all().delete()
+    code, found = run("scan")
+    assert (code, set(found["found"])) == (0, {backup.file for backup in before})
+    for backup in before:
+        again = Backup.objects.get(pk=backup.pk)
+        assert (again.state, again.trigger, again.local) == ("written", "found", True)
+        for name in ("source", "format", "scope", "file", "bytes", "sha256", "manifest", "taken_at"):
+            assert getattr(again, name) == getattr(backup, name), name
+    code, found = run("scan")
+    assert (code, found["known"], found["found"]) == (0, 2, [])
+
+
+def test_a_file_that_is_gone_counts_no_longer_until_it_is_back(agents: list[Agent], folder: Path) -> None:
+    backup = take(Options())
+    Backup.objects.update(state="verified", verified_at="2026-01-01T00:00:00Z")
+    away = folder.parent / "away"
+    folder.rename(away)
+    folder.mkdir()
+    code, found = run("scan")
+    assert (code, found["gone"]) == (1, [backup.file])
+    backup.refresh_from_db()
+    assert (backup.state, backup.local, backup.trouble) == ("deleted", False, catalogue.GONE)
+    assert not Backup.objects.proven().exists()
+    assert Event.objects.filter(kind="backup.deleted").count() == 1
+    folder.rmdir()
+    away.rename(folder)
+    code, found = run("scan")
+    assert (code, found["returned"]) == (0, [backup.file])
+    backup.refresh_from_db()
+    assert (backup.state, backup.local, backup.trouble) == ("written", True, "")
+
+
+def test_a_file_that_is_elsewhere_too_goes_on_counting(agents: list[Agent], folder: Path) -> None:
+    backup = take(Options())
+    Backup.objects.update(remote=True)
+    (folder / backup.file).unlink()
+    (folder / manifests.manifest_name(backup.file)).unlink()
+    catalogue.scan()
+    backup.refresh_from_db()
+    assert (backup.state, backup.local) == ("hashed", False)
+
+
+def test_broken_manifests_are_said_in_sentences(agents: list[Agent], folder: Path) -> None:
+    backup = take(Options())
+    name = manifests.manifest_name(backup.file)
+    (folder / "postgres-20260101T000000Z-00000001.manifest.json").write_bytes((folder / name).read_bytes())
+    (folder / "postgres-20260101T000000Z-00000002.manifest.json").write_text("{")
+    (folder / "postgres-20260101T000000Z-00000003.dump.zst").write_bytes(b"x")
+    (folder / "notes.txt").write_text("mine")
+    code, found = run("scan")
+    assert (code, found["known"], found["found"], found["gone"]) == (1, 1, [], [])
+    assert [trouble.partition(" ")[0].rstrip(":") for trouble in found["troubles"]] == [
+        "postgres-20260101T000000Z-00000001.manifest.json",
+        "postgres-20260101T000000Z-00000002.manifest.json",
+        "postgres-20260101T000000Z-00000003.dump.zst",
+    ]
+    assert "describes another copy" in found["troubles"][0]
+    assert "no JSON" in found["troubles"][1]
+    assert "no manifest beside it" in found["troubles"][2]
+    (folder / backup.file).unlink()
+    _, found = run("scan")
+    assert any("has lost its copy" in trouble for trouble in found["troubles"])
+    assert found["gone"] == [backup.file]
+
+
+def test_a_manifest_that_takes_the_id_of_another_changes_nothing(agents: list[Agent], folder: Path) -> None:
+    backup = take(Options())
+    path = folder / manifests.manifest_name(backup.file)
+    swapped = json.loads(path.read_text())
+    stem = "postgres-20260101T000000Z-00000009"
+    swapped["file"]["name"] = f"{stem}.dump.zst"
+    (folder / f"{stem}.manifest.json").write_text(json.dumps(swapped))
+    (folder / f"{stem}.dump.zst").write_bytes(b"x")
+    _, found = run("scan")
+    assert len(found["troubles"]) == 1
+    assert "the id of another copy" in found["troubles"][0]
+    assert Backup.objects.get().file == backup.file
+
+
+def test_list_without_the_database(
+    agents: list[Agent], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = take(Options())
+    assert run("list")[1]["from"] == "database"
+    own = connections.settings["default"]
+    with monkeypatch.context() as patched:
+        patched.setitem(own, "PORT", "1")
+        with a_new_connection():
+            code, found = run("list")
+            assert (code, found["from"]) == (0, "manifests")
+            assert found["backups"][0]["id"] == str(backup.pk)
+            assert "PostgreSQL does not answer" in found["troubles"][0]
+            code, found = run("create")
+    assert (code, found["ok"]) == (1, False)
+    assert "PostgreSQL cannot be reached" in found["error"]
+
+
+def test_failed_runs_are_listed_on_demand(transactional_db: None, folder: Path) -> None:
+    assert "no copy yet" in said("list")
+    Backup.objects.create(source="postgres", format="custom", state="failed", trouble="Of old age.")
+    assert "no copy yet" in said("list")
+    assert "Of old age." in said("list", "--all")
