@@ -71,6 +71,8 @@ class Valkey(Server):
 
     def prepare(self, tell: Tell) -> None:
         make_folder(self.folder, mode=0o700, owner=self.user)
+        # Gone with the last server, and this one may be started alone.
+        make_folder(self.layout.real_socket_dir, mode=0o700, owner=self.user)
         if (undone := self.place.recover()) is not None:
             tell(f"Valkey ({self.role}): {undone.sentence}")
         kept = settings_kept.after_start(
