@@ -19,7 +19,7 @@ from arcweb.jobs.models import Job
 from arcweb.jobs.progress import duration
 
 #: Tables that the page lists, largest first.
-MOST_TABLES = 60
+MOST_TABLES = 20
 #: What other parts of the room offer for a copy: (page, words, permission, states that allow it).
 ACTIONS = (
     ("admin:backups_restore", "Restore…", "backups.restore_backup", ("written", "hashed", "verified")),
@@ -43,7 +43,8 @@ ACTIONS = (
 def backup(request: HttpRequest, backup: UUID) -> HttpResponse:
     one = get_object_or_404(Backup.objects.select_related("parent", "schedule"), pk=backup)
     manifest = one.manifest or {}
-    tables = sorted(manifest.get("tables", []), key=lambda table: -table.get("rows", 0))
+    known = manifest.get("tables", [])
+    tables = sorted((one for one in known if one.get("rows")), key=lambda table: -table["rows"])
     return render(
         request,
         "admin/backups/backup.html",
@@ -57,7 +58,8 @@ def backup(request: HttpRequest, backup: UUID) -> HttpResponse:
             manifest=manifest,
             tables=tables[:MOST_TABLES],
             more_tables=max(0, len(tables) - MOST_TABLES),
-            rows=sum(table.get("rows", 0) for table in tables),
+            empty_tables=len(known) - len(tables),
+            rows=sum(table["rows"] for table in tables),
             raw=size(one.raw_bytes) if one.raw_bytes else "",
             active=Job.objects.active().filter(kind=requests.VERIFY, params__backup=str(one.pk)).first(),
             actions=list(_actions(request, one)),
