@@ -126,5 +126,5 @@ def apply(connection: psycopg.Connection[Any], wanted: list[Erasure]) -> list[st
             )
         label, erase = _erasers[one.kind]
         rows = erase(connection, one.what)
-        said.append(f"Erased again {label}: {rows} row{'' if rows == 1 else 's'}.")
+        said.append(f"Erased {label}: {rows} row{'' if rows == 1 else 's'}.")
     return said

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
-from django.db import connection, transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -16,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from arcweb.backups import erasures as erased
 from arcweb.backups.exceptions import BackupError
 from arcweb.backups.models import Backup
-from arcweb.backups.restore import asking, kept, showing, telling
+from arcweb.backups.restore import asking, erasing, kept, showing, telling
 from arcweb.backups.restore.journal import WAITING, Journal
 from arcweb.backups.restore.requests import begin_part, begin_whole, go_on
 from arcweb.backups.restore.running import folder
@@ -155,12 +154,7 @@ def erasures(request: HttpRequest) -> HttpResponse:
     form = ErasureForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         given = form.cleaned_data
-        with transaction.atomic():
-            what = f"{given['kind']} {next(iter(given['what']))}"
-            one = erased.order(settings.ARC_BACKUP_DIR, given["kind"], given["what"], by=current_actor().id)
-            telling.erasure(one, what)
-            connection.ensure_connection()
-            said = erased.apply(connection.connection, [one])
+        said = erasing.erase(given["kind"], given["what"], by=current_actor().id)
         messages.success(request, " ".join(said) + " Restores of older copies do it again.")
         return HttpResponseRedirect(reverse("admin:backups_erasures"))
     trouble = ""

@@ -1,0 +1,93 @@
+"""manage.py backup restore, undo, recover and erase: on a bad day, without web and workers."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connections
+
+from agents.models import Agent
+from arcweb.backups.restore import databases
+from arcweb.backups.restore.journal import FINISHED
+from arcweb.backups.restore.running import folder
+from tests.backups.restore.conftest import World, drop
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def backup(*arguments: str) -> tuple[int, dict[str, Any]]:
+    """The exit code and what --json printed."""
+    out = StringIO()
+    try:
+        call_command("backup", *arguments, "--json", stdout=out, stderr=StringIO())
+    except SystemExit as end:
+        return int(end.code or 0), json.loads(out.getvalue())
+    return 0, json.loads(out.getvalue())
+
+
+def test_a_restore_and_its_undo(world: World) -> None:
+    first = world.oid()
+    Agent.objects.filter(name="Agent 0").delete()
+
+    code, said = backup("restore", world.copies["custom"][:12], "--confirm", "not-this-one")
+    assert (code, said["ok"]) == (1, False)
+    assert "type the name" in said["error"]
+    assert not folder().all(), "nothing was begun"
+
+    code, said = backup("restore", world.copies["custom"][:12], "--confirm", world.live)
+    assert (code, said["state"]) == (0, FINISHED), said
+    assert Agent.objects.filter(name="Agent 0").exists()
+    assert said["before"]
+    assert [step["state"] for step in said["steps"]] == ["done"] * 10
+
+    code, said = backup("undo", "--confirm", world.live)
+    assert (code, said["kind"]) == (0, "undo"), said
+    assert world.oid() == first
+    code, said = backup("undo", "--confirm", world.live)
+    assert code == 1
+    assert "no restore that can be undone" in said["error"]
+
+    with folder().locked("another"):
+        code, said = backup("restore", world.copies["custom"], "--confirm", world.live)
+    assert code == 3
+
+
+def test_into_a_database_of_its_own(world: World) -> None:
+    first, name = world.oid(), f"{world.live}_own"
+    code, said = backup("restore", world.copies["custom"], "--to-database", name)
+    assert (code, said["state"], said["database"]) == (0, FINISHED, name), said
+    assert world.oid() == first
+    with databases.connected(name) as own:
+        assert own.execute("SELECT count(*) FROM agents.agents").fetchone() == (3,)
+    code, said = backup("restore", world.copies["custom"], "--to-database", name)
+    assert code == 1
+    assert "already" in said["error"]
+
+
+def test_the_database_is_gone_and_comes_back_from_the_folder_alone(world: World) -> None:
+    connections.close_all()
+    drop(world.live)
+    code, said = backup("restore", world.copies["custom"], "--confirm", world.live)
+    assert (code, said["state"]) == (0, FINISHED), said
+    assert Agent.objects.count() == 3
+    from arcweb.backups.models import Backup
+
+    assert set(map(str, Backup.objects.values_list("pk", flat=True))) == set(world.copies.values()), (
+        "the catalogue is made anew from the manifests"
+    )
+    assert backup("undo", "--confirm", world.live)[0] == 1, "there is nothing of before"
+
+
+def test_nothing_to_recover_and_an_erasure(world: World) -> None:
+    assert backup("recover") == (0, {"ok": True, "settled": []})
+    agent = Agent.objects.get(name="Agent 2")
+    code, said = backup("erase", "--agent", str(agent.pk))
+    assert code == 0
+    assert said["erased"] == ["Erased an agent with its memories: 1 row."]
+    assert not Agent.objects.filter(pk=agent.pk).exists()
+    assert backup("erase", "--metadata", "{}")[0] == 1
+    assert len(backup("erase")[1]["ordered"]) == 1

@@ -1,0 +1,92 @@
+"""One agent, and one table, out of a copy into live."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+
+from agents.models import Agent
+from arcweb.backups.exceptions import BackupError
+from arcweb.backups.restore import parts
+from arcweb.backups.restore.source import of_backup
+from arcweb.events.models import Event
+from memories.models import Document, DocumentSource, Memory
+from tests.backups.restore.conftest import World
+
+pytestmark = pytest.mark.django_db(transaction=True)
+COLUMNS = [field.name for field in Memory._meta.fields if field.name != "content_tsv"]
+
+
+def rows(agent: Agent) -> list[tuple[object, ...]]:
+    found = Memory.objects.filter(agent=agent).order_by("position").values_list(*COLUMNS)
+    return [tuple(str(value) for value in row) for row in found]
+
+
+def test_an_agent_returns_as_it_was(world: World) -> None:
+    agent = Agent.objects.get(name="Agent 1")
+    first = Memory.objects.filter(agent=agent).order_by("position")[0]
+    Memory.objects.filter(pk=first.pk).update(embedding_state="stale")  # as in no copy yet
+    from arcweb.backups import taking
+
+    source = of_backup(taking.take(taking.Options()))
+    before, others = rows(agent), Memory.objects.exclude(agent=agent).count()
+    Agent.objects.filter(pk=agent.pk).delete()
+
+    found = parts.restore_agent(source, str(agent.pk))
+
+    assert found["rows"] == {"agents": 1, "documents": 1, "document_sources": 1, "memories": 5}
+    assert rows(agent) == before
+    assert DocumentSource.objects.get(document__agent=agent).text == "Text of 1"
+    assert Memory.objects.exclude(agent=agent).count() == others
+    event = Event.objects.get(kind="restore.part")
+    assert event.agent_id == agent.pk
+
+    with pytest.raises(BackupError, match="Live has this agent"):
+        parts.restore_agent(source, "Agent 1")
+
+
+def test_an_agent_returns_as_a_copy_with_new_ids(world: World) -> None:
+    agent = Agent.objects.get(name="Agent 2")
+    before = rows(agent)
+    found = parts.restore_agent(of_backup(world.backup()), "Agent 2", name="Agent 2 of then")
+    copy = Agent.objects.get(pk=found["agent"])
+    assert copy.name == "Agent 2 of then"
+    assert copy.config == agent.config
+    assert rows(agent) == before
+    document = Document.objects.get(agent=copy)
+    assert DocumentSource.objects.get(document=document).text == "Text of 2"
+    mine = Memory.objects.filter(agent=copy)
+    assert set(mine.values_list("document", flat=True)) == {document.pk}
+    assert set(mine.values_list("content", "embedding_model", "embedding_state")) == set(
+        Memory.objects.filter(agent=agent).values_list("content", "embedding_model", "embedding_state")
+    )
+    assert not set(mine.values_list("pk", flat=True)) & set(
+        Memory.objects.filter(agent=agent).values_list("pk", flat=True)
+    )
+
+
+def test_a_row_that_belongs_to_another_now_stands_in_the_way(world: World) -> None:
+    agent, other = Agent.objects.get(name="Agent 0"), Agent.objects.get(name="Agent 1")
+    moved = Memory.objects.filter(agent=agent).first()
+    assert moved is not None
+    Memory.objects.filter(pk=moved.pk).update(agent=other, document=None)
+    Agent.objects.filter(pk=agent.pk).delete()
+    with pytest.raises(BackupError, match=str(moved.pk)):
+        parts.restore_agent(of_backup(world.backup()), str(agent.pk))
+    assert not Agent.objects.filter(pk=agent.pk).exists()
+
+
+def test_a_table_returns_in_a_schema_of_its_own(world: World) -> None:
+    wanted = Memory.objects.count()
+    Memory.objects.all().delete()
+    source = of_backup(world.backup())
+    found = parts.restore_table(source, "agents.memories")
+    assert found["rows"] == wanted
+    assert found["table"].startswith("restored_")
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT count(*), count(embedding), count(content_tsv) FROM {found['table']}")
+        assert cursor.fetchone() == (wanted,) * 3
+    assert Memory.objects.count() == 0, "live's own table is not touched"
+    assert parts.restore_table(source, "agents.memories")["table"] != found["table"]
+    with pytest.raises(BackupError, match=r"agents\.agents"):
+        parts.restore_table(source, "agents.nothing")

@@ -1,0 +1,164 @@
+"""The pages of restores, and the answer while one is under way."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from agents.models import Agent
+from arcweb import paused
+from arcweb.backups import erasures
+from arcweb.backups.exceptions import BackupError
+from arcweb.backups.restore import showing
+from arcweb.backups.restore.journal import ASKED, EXCHANGING, FINISHED, RUNS, WAITING, Folder, Journal
+from arcweb.backups.restore.middleware import explain  # noqa: F401 - the middleware is installed
+from arcweb.celery import app
+from arcweb.events.models import Event
+from arcweb.jobs.models import Job
+from tests.people import client_of
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def journals(settings: Any, tmp_path: Any) -> Folder:
+    settings.ARC_BACKUP_DIR = tmp_path
+    return Folder(tmp_path)
+
+
+def written(journals: Folder, state: str, **values: Any) -> Journal:
+    journal = Journal.begin(
+        "restore", live="arc", actor={"kind": "user", "id": "1", "name": "anna"},
+        file="postgres-20260101T000000Z-01234567.dump.zst", taken_at="2026-01-01T00:00:00+00:00",
+    )  # fmt: skip
+    journal.state = state
+    for name, value in values.items():
+        setattr(journal, name, value)
+    journals.write(journal)
+    return journal
+
+
+def page(journal: Journal, name: str = "page") -> str:
+    return reverse(f"admin:backups_restore_{name}", args=[journal.id])
+
+
+@pytest.mark.parametrize("role", ["", "viewer", "operator"])
+def test_only_who_may_restore_sees_or_does_anything(journals: Folder, role: str) -> None:
+    journal = written(journals, WAITING)
+    browser = client_of(role)
+    for name in ("page", "progress"):
+        assert browser.get(page(journal, name)).status_code == 403
+    for name in ("confirm", "discard", "undo"):
+        assert browser.post(page(journal, name), {"typed": "arc"}).status_code == 403
+    assert browser.get(reverse("admin:backups_restores")).status_code == 403
+    assert browser.post(reverse("admin:backups_erasures"), {"kind": "agent"}).status_code == 403
+    found = journals.read(journal.id)
+    assert found is not None
+    assert found.state == WAITING
+
+
+def test_a_confirmation_asks_for_the_name_and_starts_a_process(journals: Folder) -> None:
+    journal = written(journals, WAITING, new_oid=1)
+    browser = client_of("administrator")
+    assert "Put it in place" in browser.get(page(journal)).content.decode()
+    assert browser.get(page(journal, "confirm")).status_code == 405
+    live = __import__("django.db").db.connection.settings_dict["NAME"]
+    journal.live = str(live)
+    journals.write(journal)
+    answer = browser.post(page(journal, "confirm"), {"typed": "something"}, follow=True)
+    assert "type the name of the live database" in answer.content.decode()
+    assert not Job.objects.exists()
+    browser.post(page(journal, "confirm"), {"typed": str(live)})
+    assert Job.objects.get().params == {"restore": journal.id}
+    assert Event.objects.filter(kind="restore.confirmed", object_id=journal.id).exists()
+    found = journals.read(journal.id)
+    assert found is not None
+    assert found.state == "confirmed"
+    assert found.confirmed_by["kind"] == "user"
+    again = browser.post(page(journal, "confirm"), {"typed": str(live)}, follow=True)
+    assert "does not wait" in again.content.decode()
+    assert Job.objects.count() == 1
+
+
+def test_the_page_follows_what_is_under_way_and_then_stops_asking(journals: Folder) -> None:
+    journal = written(journals, ASKED)
+    browser = client_of("administrator")
+    assert 'hx-get="/restores/' in browser.get(page(journal)).content.decode()
+    assert "HX-Refresh" not in browser.get(page(journal, "progress")).headers
+    journal.state, journal.keep_until = FINISHED, "2999-01-01T00:00:00+00:00"
+    journals.write(journal)
+    text = browser.get(page(journal)).content.decode()
+    assert 'hx-get="/restores/' not in text
+    assert "Undo this restore" in text
+    assert browser.get(page(journal, "progress")).headers["HX-Refresh"] == "true"
+
+
+def test_while_it_is_paused_pages_say_so_and_no_task_begins(
+    journals: Folder, django_assert_num_queries: Any
+) -> None:
+    browser = client_of("administrator")
+    journal = written(journals, EXCHANGING)
+    journal.step("carry").state = RUNS
+    journals.write(journal)
+    address = showing.context(journal)["progress_url"]
+    ran: list[int] = []
+
+    @app.task(name="tests.restore.paused")
+    def task() -> None:
+        ran.append(1)
+
+    paused.begin(journals.path.parent, paused.Pause(journal.id, "2026-01-01T00:00:00+00:00", "why"))
+    with journals.locked("test"), django_assert_num_queries(0):
+        answer = browser.get("/")
+        assert answer.status_code == 503
+        assert "A backup is being put in place" in answer.content.decode()
+        assert answer.headers["Retry-After"]
+        assert journal.file not in answer.content.decode(), "anybody reads this page"
+        assert browser.post(page(journal, "confirm"), {"typed": "arc"}).status_code == 503
+        assert browser.get(reverse("state")).status_code == 200
+        answer = browser.get(address, headers={"HX-Request": "true"})
+        assert answer.status_code == 200
+        assert "Carry over what is newer" in answer.content.decode()
+        assert Client().get(page(journal, "progress") + "?token=guessed").status_code == 503
+        other = showing.token("another")
+        assert Client().get(f"{page(journal, 'progress')}?token={other}").status_code == 503
+        task()
+        assert ran == []
+    paused.end(journals.path.parent)
+    assert browser.get("/").status_code == 200
+    task()
+    assert ran == [1]
+
+
+def test_an_erasure_is_written_down_and_done(journals: Folder) -> None:
+    agent = Agent.objects.create(name="to be erased", type="x")
+    kept = Agent.objects.create(name="to stay", type="x")
+    browser, address = client_of("administrator"), reverse("admin:backups_erasures")
+    for wrong in (
+        {"kind": "agent", "agent": "no uuid", "typed": "erase"},
+        {"kind": "metadata", "metadata": "{}", "typed": "erase"},
+        {"kind": "agent", "agent": str(agent.pk), "typed": "yes"},
+    ):
+        assert browser.post(address, wrong).status_code == 400
+    assert erasures.read(journals.path.parent) == []
+    answer = browser.post(address, {"kind": "agent", "agent": str(agent.pk), "typed": "erase"}, follow=True)
+    assert str(agent.pk) in answer.content.decode()
+    assert list(Agent.objects.all()) == [kept]
+    (one,) = erasures.read(journals.path.parent)
+    assert one.what == {"id": str(agent.pk)}
+    event = Event.objects.get(kind="erasure.ordered")
+    assert "to be erased" not in json.dumps(event.data)
+
+
+def test_a_line_that_cannot_be_read_stops_every_restore(journals: Folder) -> None:
+    erasures.order(journals.path.parent, "agent", {"id": "1"})
+    with (journals.path.parent / erasures.NAME).open("a") as file:
+        file.write('{"id": "cut')
+    answer = client_of("administrator").get(reverse("admin:backups_erasures"))
+    assert "Line 2" in answer.content.decode()
+    with pytest.raises(BackupError, match="Line 2"):
+        erasures.read(journals.path.parent)
