@@ -34,6 +34,11 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": crontab(hour=4, minute=7),
         "options": {"expires": 3600},
     },
+    "tend the archive of the log": {
+        "task": "arcweb.backups.tasks.tend_archive",
+        "schedule": crontab(minute=23),
+        "options": {"expires": 1800},
+    },
     "forget old jobs": {
         "task": "arcweb.jobs.tasks.forget_old_jobs",
         "schedule": crontab(hour=3, minute=37),

@@ -1,5 +1,6 @@
 """Scheduled work of backups."""
 
+from arcweb.backups.physical import tending
 from arcweb.backups.restore import kept
 from arcweb.backups.schedules import keeping
 from arcweb.celery import app
@@ -15,3 +16,9 @@ def start_due(*_schedules: int) -> None:
 def drop_kept() -> None:
     """Drops the databases that restores left for a day."""
     kept.drop_expired()
+
+
+@app.task(name="arcweb.backups.tasks.tend_archive", ignore_result=True)
+def tend_archive() -> None:
+    """Removes log that no base backup needs, and clusters that restores to a time left for a day."""
+    tending.tend()

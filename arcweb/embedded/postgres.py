@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import psycopg
 
-from arcweb.embedded import wal
+from arcweb.embedded import swap, wal
 from arcweb.embedded.errors import EmbeddedError
 from arcweb.embedded.files import (
     append_owned,
@@ -92,6 +92,8 @@ class Postgres(Server):
         return [self.binaries.postgres / "postgres", "-D", self.folder]
 
     def prepare(self, tell: Tell) -> None:
+        if swapped := swap.finish(self.layout, self.user):
+            tell(f"{swapped.new} is the PostgreSQL cluster now; the one of before is kept as {swapped.old}")
         if os.path.lexists(self.folder):
             check_folder(self.folder, self.user)
         if not (self.folder / "PG_VERSION").exists():

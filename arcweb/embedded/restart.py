@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from arcweb.embedded import swap
 from arcweb.embedded.errors import EmbeddedError
 from arcweb.embedded.files import read_owned, write_private
 from arcweb.embedded.layout import Layout
@@ -69,6 +70,7 @@ class Restarter:
     """Of the supervising process: looks for the request and does it. PostgreSQL runs when this is made."""
 
     def __init__(self, layout: Layout, postgres: Postgres, tell: Tell) -> None:
+        self._layout = layout
         self._run_dir: Path = layout.run_dir
         self._postgres = postgres
         self._tell = tell
@@ -86,7 +88,11 @@ class Restarter:
         self._tell("Restarting PostgreSQL, as a page asked")
         began = time.monotonic()
         sentence, well = "PostgreSQL was restarted.", True
-        if reason := self._restart():
+        wanted_swap = swap.asked(self._layout)
+        reason = self._restart()
+        if wanted_swap is not None:
+            well, sentence = self._swapped(wanted_swap, reason)
+        elif reason:
             well = False
             wanted = self._auto()
             write_private(self._postgres.folder / f"{AUTO}.refused", wanted, owner=self._postgres.user)
@@ -107,6 +113,21 @@ class Restarter:
         (self._run_dir / DOING).unlink(missing_ok=True)
         self._tell(f"PostgreSQL answers again after {done.took:g} s")
         return done
+
+    def _swapped(self, done: swap.Swap, reason: str) -> tuple[bool, str]:
+        """How an exchange of clusters went, and in words; one that does not start is taken back."""
+        if not reason:
+            self._postgres.initialise(self._tell)
+            return True, f"{done.new} is the cluster now; the one of before is kept as {done.old}."
+        swap.ask(self._layout, done.back())
+        sentence = f"PostgreSQL did not start on {done.new}, so the cluster of before runs again: {reason}"
+        self._tell(sentence)
+        if again := self._restart():
+            raise EmbeddedError(
+                f"PostgreSQL does not start any more: {again}\nIts log is {self._postgres.log}."
+            )
+        self._postgres.initialise(self._tell)
+        return False, sentence
 
     def _restart(self) -> str:
         """ "" when it answers, else the end of its log."""

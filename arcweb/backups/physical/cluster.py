@@ -161,7 +161,8 @@ def unpack(
 def verify(programs: Programs, target: Path) -> str:
     """pg_verifybackup: every file's size and checksum, and the log. Raises CorruptCopy with its words."""
     try:
-        return programs.run("pg_verifybackup", "--exit-on-error", target, cwd=target).decode().strip()
+        # "." since it hands the path of the log to a shell, where a dollar or a quote in it would count.
+        return programs.run("pg_verifybackup", "--exit-on-error", ".", cwd=target).decode().strip()
     except ToolError as error:
         raise CorruptCopy(f"pg_verifybackup found the base backup damaged: {error}") from error
 

@@ -24,8 +24,8 @@ from arcweb.embedded.wal import ARCHIVE
 #: Seconds that a file of the log gets to reach the archive.
 ARCHIVED_WITHIN = 60.0
 IDENTITY = """
-    SELECT s.system_identifier::text, c.timeline_id, current_setting('server_version_num')::int
-    FROM pg_control_system() AS s, pg_control_checkpoint() AS c
+    SELECT system_identifier::text, left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)
+    FROM pg_control_system()
 """
 CONTROL = re.compile(r"Database system identifier:\s+(\d+)|TimeLineID:\s+(\d+)")
 INSTEAD = (
@@ -71,7 +71,7 @@ def look(stack: Stack | None = None) -> Live:
         with Live(stack, running=True).connect() as connection:
             row = connection.execute(IDENTITY).fetchone()
         assert row is not None  # noqa: S101 - one row, always
-        return Live(stack, running=True, system=row[0], timeline=row[1])
+        return Live(stack, running=True, system=row[0], timeline=int(row[1], 16))
     if status.state != "stopped":
         raise BackupError(
             f"PostgreSQL is {status.state}: wait until it answers, or stop it, then start again."

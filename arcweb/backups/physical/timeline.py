@@ -6,9 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from django.db import DatabaseError, connection
+
 from arcweb.backups.exceptions import BackupError, CorruptCopy
 from arcweb.backups.physical import archive, chain, segments
 from arcweb.backups.physical.archive import Archive
+
+#: A name of the log begins with the timeline; a standby writes none.
+HERE = """
+    SELECT system_identifier::text,
+           CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) END
+    FROM pg_control_system()
+"""
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,18 @@ class Picture:
         among equals of time."""
         fitting = [one for one in self.stretches if one.begin <= moment <= one.end]
         return max(fitting, key=lambda one: one.begin, default=None)
+
+
+def now_live() -> tuple[str, int]:
+    """The system identifier and the timeline of the PostgreSQL that the application uses; "" and 0 when it
+    does not answer, or does not say. After an undo its timeline is not the newest one."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(HERE)
+            row = cursor.fetchone()
+    except DatabaseError:
+        return "", 0
+    return str(row[0]), int(row[1] or "0", 16)
 
 
 def look(system: str = "", timeline: int = 0) -> Picture:

@@ -1,0 +1,282 @@
+"""Back to a chosen time: prepared beside the live cluster, looked at, exchanged, undone; killed halfway."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+
+from arcweb.backups.exceptions import BackupError
+from arcweb.backups.models import Backup
+from arcweb.backups.physical import archive, by_hand, doing, exchange, live, recovery, timeline
+from arcweb.backups.physical.journal import BROKEN, EXCHANGING, FINISHED, WAITING, Journal
+from arcweb.embedded import swap
+from arcweb.embedded.errors import EmbeddedError
+from arcweb.embedded.restart import Restarter
+from arcweb.embedded.restart import ask as ask_restart
+from arcweb.embedded.server_user import ServerUser
+from arcweb.embedded.stack import Stack
+from arcweb.embedded.swap import Swap
+from arcweb.events.actors import SYSTEM
+from tests.backups.physical.conftest import Story, now_of, superuser, switch
+
+USER = ServerUser("this user", os.getuid(), os.getgid())
+ME = {"kind": "system", "id": "", "name": "tests"}
+
+
+@pytest.fixture
+def outside(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The run's own database is not the one that goes back: it is not migrated, and its sessions stay."""
+    done: list[str] = []
+    monkeypatch.setattr(exchange, "_bring_forward", lambda: done.append("migrated"))
+    monkeypatch.setattr(exchange, "let_go", lambda: None)
+    return done
+
+
+def ids(stack: Stack) -> list[int]:
+    with superuser(stack) as connection:
+        return [row[0] for row in connection.execute("SELECT id FROM notes WHERE id > 500 ORDER BY id")]
+
+
+def count(stack: Stack) -> int:
+    with superuser(stack) as connection:
+        row = connection.execute("SELECT count(*) FROM notes").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+@contextmanager
+def prepared(moment: datetime) -> Iterator[Journal]:
+    journal = Journal.begin(moment.astimezone(UTC).isoformat(), ME)
+    with recovery.journals().folder.locked(journal.id):
+        recovery.prepare(journal)
+        yield journal
+
+
+def test_the_picture_reaches_from_the_first_backup_to_the_last_archived_file(
+    here: Stack, story: Story
+) -> None:
+    picture = timeline.look()
+    assert picture.trouble == ""
+    assert [one.point.format for one in picture.stretches] == ["base", "incremental"]
+    assert len(picture.spans()) == 1
+    assert picture.first is not None
+    assert picture.last is not None
+    assert picture.first < story.between < story.good < picture.last
+    # Between the two, only the whole one can be begun with.
+    assert picture.best(story.between).point.format == "base"  # type: ignore[union-attr]
+    assert picture.best(story.good).point.format == "incremental"  # type: ignore[union-attr]
+    assert picture.best(picture.first - timedelta(seconds=1)) is None
+
+
+def test_a_missing_file_of_the_log_is_a_gap_that_is_named(here: Stack, story: Story) -> None:
+    switch(here)
+    newest = switch(here)
+    seen = archive.look()
+    gone = max(one for one in seen.times if one.name() < newest)
+    path = archive.path_of(seen, gone)
+    assert path is not None
+    aside = path.rename(path.with_name("aside"))
+    try:
+        picture = timeline.look()
+        assert picture.stretches[-1].missing == gone.name()
+        assert picture.holes == [gone.name()]
+        assert picture.last is not None
+        with pytest.raises(
+            BackupError, match=rf"cannot be reached\. What can: .* The archive lacks {gone.name()}"
+        ):
+            recovery.choose(datetime.now(UTC), live.look())
+    finally:
+        aside.rename(path)
+
+
+def test_a_damaged_file_of_the_log_ends_the_recovery_in_words_and_live_is_as_it_was(
+    here: Stack, story: Story
+) -> None:
+    with superuser(here) as connection:
+        connection.execute("INSERT INTO notes VALUES (600, 'in the damaged file')")
+        late = now_of(connection)
+        connection.execute("DELETE FROM notes WHERE id = 600")
+    name = switch(here)
+    path = here.layout.real_servers_dir / "wal-archive" / f"{name}.gz"
+    whole = path.read_bytes()
+    try:
+        path.write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(BackupError, match=r"ends before|did not start"), prepared(late):
+            pass
+    finally:
+        path.write_bytes(whole)
+    journal = recovery.journals().all()[0]
+    assert journal.state == BROKEN
+    assert journal.step("recover").state == "failed"
+    assert not (here.layout.real_servers_dir / journal.new).exists()
+    assert 600 not in ids(here)
+
+
+def test_the_whole_way_there_and_back(here: Stack, story: Story, outside: list[str]) -> None:
+    before = (ids(here), count(here))
+    with prepared(story.good) as journal:
+        assert journal.state == WAITING
+        assert [step.state for step in journal.steps[:5]] == ["done"] * 5
+        assert journal.copies == [story.whole.file.name, story.incremental.file.name]
+        assert {"table": "public.notes", "live": before[1], "new": 503} in journal.tables
+        assert (ids(here), count(here)) == before  # live goes on meanwhile
+        journal.confirmed_by = ME
+        exchange.exchange(journal)
+    assert (journal.state, outside) == (FINISHED, ["migrated"])
+    assert ids(here) == [501, 502, 503]
+    assert count(here) == 503
+    assert not (settings.ARC_BACKUP_DIR / "journal" / "paused").exists()
+    with superuser(here) as connection:  # the application's passwords are those of today
+        assert connection.execute("SELECT timeline_id FROM pg_control_checkpoint()").fetchone() == (2,)
+    # The new timeline reaches the archive, its history first: its number is not given again.
+    switch(here)
+    assert archive.look().newest_timeline == 2
+    assert Backup.objects.filter(state="hashed").exists()
+    undone = doing.undo(journal.id, SYSTEM)
+    assert (ids(here), count(here)) == before
+    assert not undone.can_undo
+    # A day later nothing of it is left.
+    exchange.sweep(datetime.now(UTC) + timedelta(days=2))
+    left = [path.name for path in here.layout.real_servers_dir.iterdir() if path.name.startswith("postgres")]
+    assert left == ["postgres"]
+
+
+def test_a_stopped_server_goes_back_too_with_what_it_had_not_archived(
+    here: Stack, story: Story, outside: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with superuser(here) as connection:
+        connection.execute("INSERT INTO notes VALUES (700, 'in pg_wal alone')")
+        late = now_of(connection)
+    here.postgres.stop(lambda words: None, kill=True)
+    here.postgres.child = None
+    try:
+        journal = doing.restore(late, ME)
+        assert journal.step("log").state == "skipped"
+        assert not live.look().running  # as it was before
+    finally:
+        here.start()
+    assert 700 in ids(here)
+
+
+@pytest.mark.parametrize("killed_after", [0, 1, 2])
+def test_killed_between_the_renames_the_next_start_has_one_cluster_or_the_other(
+    killed_after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With folders in place of clusters: what counts is which of them bears the name."""
+    stack = fake_stack(tmp_path)
+    wanted = Swap("i", "postgres.restored-0123abcd", "postgres.before-0123abcd")
+    swap.ask(stack.layout, wanted)
+    steps = []
+
+    def rename(*arguments: Any, **options: Any) -> None:
+        if len(steps) == killed_after:
+            raise KeyboardInterrupt
+        steps.append(arguments)
+        real(*arguments, **options)
+
+    real = swap.os.rename
+    monkeypatch.setattr(swap.os, "rename", rename)
+    if killed_after < 2:
+        with pytest.raises(KeyboardInterrupt):
+            swap.finish(stack.layout, USER)
+    monkeypatch.undo()
+    assert swap.finish(stack.layout, USER) == wanted
+    assert swap.finish(stack.layout, USER) is None
+    servers = stack.layout.real_servers_dir
+    assert (servers / "postgres" / "name").read_text() == "new"
+    assert (servers / wanted.old / "name").read_text() == "live"
+    assert not (servers / "initialised").exists()
+
+
+def fake_stack(folder: Path) -> Stack:
+    from arcweb.embedded.layout import Layout
+
+    stack = Stack(Layout(folder / "data"))
+    stack.layout.run_dir.mkdir(parents=True)
+    servers = stack.layout.servers_dir
+    for name, text in (("postgres", "live"), ("postgres.restored-0123abcd", "new")):
+        (servers / name).mkdir(parents=True)
+        (servers / name / "name").write_text(text)
+        (servers / name / "PG_VERSION").write_text("18\n")
+    (servers / "initialised").write_text("x")
+    return stack
+
+
+def test_only_folders_of_a_restore_are_exchanged(tmp_path: Path) -> None:
+    stack = fake_stack(tmp_path)
+    with pytest.raises(EmbeddedError, match="is no folder of a restore"):
+        swap.ask(stack.layout, Swap("i", "../elsewhere", "postgres.before-0123abcd"))
+    (stack.layout.run_dir / swap.ASKED).write_text(json.dumps({"id": "i", "new": "..", "old": "x"}))
+    with pytest.raises(EmbeddedError, match="names other folders"):
+        swap.finish(stack.layout, USER)
+
+
+def test_a_cluster_that_does_not_start_is_taken_back_by_make_run(here: Stack, story: Story) -> None:
+    servers = here.layout.real_servers_dir
+    broken = servers / "postgres.restored-0badc0de"
+    broken.mkdir(mode=0o700)
+    (broken / "PG_VERSION").write_text("18\n")
+    for path in (broken / "PG_VERSION", broken):
+        here.user.take(path)
+    before = ids(here)
+    swap.ask(here.layout, Swap("i", broken.name, "postgres.before-0badc0de"))
+    restarter = Restarter(here.layout, here.postgres, lambda words: None)
+    ask_restart(here.layout, "a test")
+    outcome = restarter.look()
+    assert outcome is not None
+    assert not outcome.well
+    assert "the cluster of before runs again" in outcome.sentence
+    assert ids(here) == before
+    assert (servers / "postgres.failed-0badc0de").is_dir()
+
+
+def test_a_killed_exchange_is_settled_by_the_next_one_that_looks(here: Stack, story: Story) -> None:
+    journal = Journal.begin(story.good.isoformat(), ME)
+    journal.state = EXCHANGING
+    journal.step("exchange").state = "running"
+    recovery.journals().write(journal)
+    (said,) = doing.tidy()
+    assert "the live cluster is as it was" in said
+    found = recovery.journals().read(journal.id)
+    assert found is not None
+    assert found.state == BROKEN  # what was prepared is not there
+
+
+def test_the_wrong_name_and_a_time_to_come_are_refused(here: Stack, story: Story) -> None:
+    with pytest.raises(BackupError, match="The live database is 'arc', not 'ark'"):
+        doing.refuse_mistyped("ark")
+    with pytest.raises(BackupError, match="lies in the future"):
+        recovery.choose(datetime.now(UTC) + timedelta(hours=1), live.look())
+
+
+def test_the_commands_by_hand_name_every_file_and_the_time(here: Stack, story: Story) -> None:
+    lines = by_hand.commands(timeline.look(), story.good)
+    text = "\n".join(lines)
+    assert text.index(story.whole.file.name) < text.index(story.incremental.file.name)
+    assert f"recovery_target_time = '{story.good.astimezone(UTC).isoformat(sep=' ')}'" in lines
+    assert "pg_combinebackup part0 part1 -o restored" in lines
+    # The path has quotes and a percent sign, for the shell, PostgreSQL and its file.
+    setting = next(line for line in lines if line.startswith("restore_command"))
+    assert "50%%p" in setting
+    assert re.search(r"[^']'[^']", setting.removeprefix("restore_command = '")[:-1]) is None
+
+
+def test_pruning_keeps_what_the_oldest_backup_needs_and_what_is_young(here: Stack, story: Story) -> None:
+    assert archive.prune().files == 0  # everything is younger than a day
+    later = datetime.now(UTC) + timedelta(days=2)
+    first = story.whole.physical["first_segment"]
+    archive.prune(now=later)
+    names = sorted(one.name() for one in archive.look().times)
+    assert first in names
+    assert names[0] >= first
+    Backup.objects.filter(pk=story.whole.id).update(state="running", manifest=None)
+    assert archive.prune(now=later).files == 0  # one is being taken
