@@ -51,6 +51,10 @@ def test_a_blocked_transaction_is_seen_ended_and_gone(
     until(lambda: tree_of("the-holder", "the-second", "the-third") is not None)
     tree = tree_of("the-holder")
     assert tree is not None
+    assert tree.state == "bad"
+    monkeypatch.setattr(locks, "BLOCKED_LONG", 3600)
+    assert tree.state == "warn", "a wait that has not lasted"
+    monkeypatch.setattr(locks, "BLOCKED_LONG", 0.01)
     assert [(one.session.application, one.place.depth) for one in tree.members if one.session] == [
         ("the-holder", 0),
         ("the-second", 1),

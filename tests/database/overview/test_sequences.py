@@ -47,7 +47,7 @@ def test_a_nearly_full_sequence_is_seen_mended_as_the_page_says_and_gone(admin_c
 def test_the_narrowest_column_decides() -> None:
     run(
         "CREATE SEQUENCE wide",
-        "CREATE TABLE narrow (i integer DEFAULT nextval('wide'))",
+        "CREATE TABLE narrow (b bigint DEFAULT nextval('wide'), i integer DEFAULT nextval('wide'))",
         "SELECT setval('wide', 1932735283)",
     )
     [found] = place("wide")
