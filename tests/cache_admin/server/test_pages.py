@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.test import Client
+from redis import Redis
 
 from arcweb.events.models import Event
 from arcweb.jobs.ledger import run
 from arcweb.jobs.models import Job
 from cache_admin import connections
+from cache_admin.server import saving
 from cache_admin.server.capabilities import forget
 from tests.people import client_of
 from tests.stack import PRODUCT
@@ -132,6 +135,30 @@ def test_a_snapshot_that_fails_is_a_failed_job_and_an_event(
     assert "BGSAVE failed on the server" in job.last_error
     assert Event.objects.filter(kind="redis.save_failed").count() == 1
     assert "could not write to its disk" in body(admin.get("/redis/?role=cache"))
+
+
+def test_an_ok_after_which_no_snapshot_comes_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Forgetful(Redis):
+        """What it is asked to save it only promises."""
+
+        def execute_command(self, *words: Any, **options: Any) -> Any:
+            if words == ("BGSAVE",):
+                return b"Background saving started"
+            return super().execute_command(*words, **options)
+
+    def client(role: connections.Role, timeout: float | None = None) -> Redis:
+        return Forgetful.from_url(connections.url(role))
+
+    with connections.client("cache", timeout=20) as real:
+        real.execute_command("SAVE")
+        began = int(real.time()[0])
+        while int(real.time()[0]) == began:
+            time.sleep(0.05)
+    monkeypatch.setattr(connections, "client", client)
+    with pytest.raises(saving.SaveError, match="no newer snapshot than before"):
+        saving.run("cache", "BGSAVE", lambda words: None, lambda seconds: None)
+    assert not Event.objects.filter(kind="redis.saved").exists()
+    assert Event.objects.filter(kind="redis.save_failed").count() == 1
 
 
 def test_the_cache_is_emptied_after_its_name_was_typed_and_nobody_is_logged_out(admin: Client) -> None:

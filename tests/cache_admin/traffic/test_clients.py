@@ -64,6 +64,17 @@ def test_what_an_end_breaks_is_said_of_our_own(cache: Redis) -> None:
     assert "Nobody is logged out" in said
 
 
+def test_the_connection_that_asks_is_neither_offered_nor_ended(cache: Redis) -> None:
+    with cache.client() as own:
+        number = own.client_id()
+        assert not clients.kill(own, number)
+        assert own.client_id() == number
+    page = client_of("operator").get(PAGE).content.decode()
+    shown = [row for row in page.split("<tr")[1:] if "this page" in row]
+    assert len(shown) == 1
+    assert "/kill/" not in shown[0]
+
+
 def test_who_may_not_is_refused(cache: Redis) -> None:
     address = f"{PAGE}{cache.client_id()}/kill/"
     viewer = client_of("viewer")
