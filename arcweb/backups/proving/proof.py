@@ -31,6 +31,9 @@ from arcweb.charts import size
 from arcweb.events import record
 
 logger = logging.getLogger(__name__)
+ELSEWHERE = (
+    " The store may hold it whole: move the file and its manifest out of the folder, scan, and verify again."
+)
 LOCK = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
 
 
@@ -171,8 +174,9 @@ def _write(backup: Backup, outcome: Outcome) -> None:
             if rows.update(hashed_at=Now(), **values, **tried):
                 record("backup.verified", obj=backup, data={"source": backup.source, "seconds": seconds})
         elif outcome.verdict == "bad":
-            if rows.update(state=Backup.State.BAD, trouble=outcome.trouble, **tried):
-                record("backup.bad", obj=backup, note=outcome.trouble, data={"source": backup.source})
+            trouble = outcome.trouble + (ELSEWHERE if backup.local and backup.remote else "")
+            if rows.update(state=Backup.State.BAD, trouble=trouble, **tried):
+                record("backup.bad", obj=backup, note=trouble, data={"source": backup.source})
         else:
             rows.update(**tried)
             logger.warning("The copy %s was not verified: %s", backup, outcome.trouble)
