@@ -55,8 +55,11 @@ def restores(request: HttpRequest) -> HttpResponse:
 def begin(request: HttpRequest, backup: UUID) -> HttpResponse:
     """What of this copy is to be restored, and where to."""
     one = get_object_or_404(Backup, pk=backup)
-    if one.state not in ("written", "hashed", "verified") or one.source != "postgres":
-        raise Http404("This copy cannot be restored here.")
+    if one.state not in ("written", "hashed", "verified"):
+        raise Http404("This copy has no file that could be restored.")
+    if one.source != "postgres" or one.format not in ("custom", "plain"):
+        messages.warning(request, f"{one} is not restored this way; its own page has the steps.")
+        return HttpResponseRedirect(reverse("admin:backups_backup", args=[one.pk]))
     form = RestoreForm(request.POST or None, initial={"what": WHOLE})
     if request.method == "POST" and form.is_valid():
         given = form.cleaned_data
@@ -78,10 +81,8 @@ def begin(request: HttpRequest, backup: UUID) -> HttpResponse:
             f"Restore {one}",
             backup=one,
             form=form,
-            choices=[WHOLE, OWN, AGENT, TABLE],
             live=asking.live_name(),
             busy=next((row for row in folder().all() if row.is_busy), None),
-            schema=one.format in ("custom", "plain"),
         ),
         status=400 if form.errors else 200,
     )

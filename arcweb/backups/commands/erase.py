@@ -65,6 +65,6 @@ def _filter(text: str) -> dict[str, Any]:
         found = None
     if not isinstance(found, dict) or not found:
         raise BackupError(
-            f'{text!r} is no JSON object with something in it; for example: --metadata \'{{"person": "4711"}}\''
+            f'{text!r} is no JSON object that holds anything, as in: --metadata \'{{"person": "4711"}}\''
         )
     return found

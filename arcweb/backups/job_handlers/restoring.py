@@ -14,7 +14,7 @@ from arcweb.jobs.exceptions import JobFailed, RetryLater
 from arcweb.jobs.registry import handler
 
 
-@handler(START, label="Start a restore", unit="processes")
+@handler(START, label="Start a restore", unit="processes", queue="quick")
 def start(context: JobContext) -> dict[str, Any]:
     """A second one for the same restore finds its lock held and ends."""
     return {"process": launching.spawn("restore-run", context.params["restore"])}

@@ -59,7 +59,9 @@ def closed(journal: Journal) -> Iterator[tuple[Connection | None, Connection]]:
 
 
 def reopen(connection: Connection, journal: Journal) -> None:
-    """Live takes connections again, whichever database bears its name."""
+    """Live takes connections again, whichever database bears its name; so does what waits for another try."""
+    if journal.kind == "restore" and databases.named(connection, journal.new) is not None:
+        databases.allow(connection, journal.new, connections_=True)
     found = databases.named(connection, journal.live)
     if found is not None and not found.open:
         databases.allow(connection, journal.live, connections_=True)

@@ -115,6 +115,9 @@ class Running:
             if journal.kind == "undo":
                 with self._step("check") as step:
                     step.sentence = self._look_for_before()
+            else:
+                # It may have waited for a day, and this version may be newer.
+                migrating.bring_forward(journal.new)
             with self._step("safety") as step:
                 step.sentence = self._safety(live_is_broken)
             with self._step("pause") as step:
@@ -224,7 +227,7 @@ class Running:
                 self.reached("carry: closed")
                 said = []
                 if live is not None and not live_is_broken:
-                    said = carry_over(live, new, journal.taken_at)
+                    said = carry_over(live, new, journal.taken_at, trusted=journal.facts.get("trusted", True))
                 else:
                     open_to_all(new)
                 since = datetime.fromisoformat(journal.taken_at)

@@ -126,8 +126,9 @@ def test_while_it_is_prepared_live_is_untouched_and_nothing_is_left(at: Lasting,
     assert not recovery.needed()
 
 
-@pytest.mark.parametrize("kind", ["restore", "undo"])
-@pytest.mark.parametrize("point", BEFORE)
+@pytest.mark.parametrize(
+    ("kind", "point"), [*(("restore", one) for one in BEFORE), ("undo", "carry: closed")]
+)
 def test_before_the_renames_live_is_as_it_was(at: Lasting, kind: str, point: str) -> None:
     world = at.world
     begun = at.ready(kind)
@@ -153,8 +154,11 @@ def test_before_the_renames_live_is_as_it_was(at: Lasting, kind: str, point: str
         at.waiting = found
 
 
-@pytest.mark.parametrize("point", AFTER)
-@pytest.mark.parametrize("kind", ["restore", "undo"])
+@pytest.mark.parametrize(
+    ("kind", "point"),
+    [(kind, one) for one, kind in zip(AFTER, ["restore", "undo"] * 2, strict=True)]
+    + [("restore", "health: checked"), ("undo", "end: unpaused")],
+)
 def test_after_the_renames_it_is_finished(at: Lasting, kind: str, point: str) -> None:
     world = at.world
     begun = at.ready(kind)

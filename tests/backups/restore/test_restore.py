@@ -9,7 +9,9 @@ import pytest
 from agents.models import Agent
 from arcweb.backups import content, server
 from arcweb.backups.models import Backup
+from arcweb.backups.restore import kept
 from arcweb.backups.restore.journal import FINISHED
+from arcweb.backups.restore.running import folder
 from arcweb.events.models import Event
 from tests.backups.restore.conftest import World
 
@@ -44,3 +46,14 @@ def test_everything_returns_and_an_undo_takes_it_back(world: World, format_: str
     assert tables(world.live, "agents") == changed
     assert Event.objects.filter(kind="restore.undone").count() == 1
     assert Event.objects.filter(kind="restore.swapped").count() == 1, "what was recorded meanwhile is kept"
+
+    assert world.databases() == {world.live, undone.before}
+    assert kept.drop_expired() == []
+    for one in folder().all():
+        one.keep_until = "2026-01-01T00:00:00+00:00"
+        folder().write(one)
+    assert kept.drop_expired() == [undone.before]
+    assert world.databases() == {world.live}
+    assert world.oid() == first
+    assert Event.objects.filter(kind="restore.dropped").count() == 1
+    assert kept.drop_expired() == []

@@ -43,12 +43,15 @@ CARRIED = (
 )
 
 
-def carry_over(live: psycopg.Connection[Any], new: psycopg.Connection[Any], taken_at: str) -> list[str]:
+def carry_over(
+    live: psycopg.Connection[Any], new: psycopg.Connection[Any], taken_at: str, *, trusted: bool
+) -> list[str]:
     """Carry everything over; what was, in sentences. taken_at: the moment that the copy holds, ISO.
 
-    The caller commits `new`. Raises psycopg.Error.
+    trusted: this installation made the copy; whoever comes with another file gets no access by it. The caller
+    commits `new`. Raises psycopg.Error.
     """
-    both = Both(live, new)
+    both = Both(live, new, trusted=trusted)
     said: list[str] = []
     for part in (accounts.carry, events.carry, catalogue.carry, standing.carry, grants.carry):
         said += part(both, taken_at)

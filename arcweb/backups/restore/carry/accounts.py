@@ -2,7 +2,7 @@
 
 People are the same by their number and the moment they joined, else by their name. Somebody whom live knows
 no longer was deleted there, and comes back deactivated; where live is of another descent (a new database
-after the loss of the old one), people of the copy stay as they are.
+after the loss of the old one), people of a copy that this installation made stay as they are.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def carry(both: Both, taken_at: str) -> list[str]:
         [fresh],
     )
     both.move_on("auth_user")
-    gone = both.do(DEACTIVATE) if both.related else 0
+    gone = 0 if both.trusted and not both.related else both.do(DEACTIVATE)
     for into, table in BROUGHT.items():
         both.bring(table, into)
     for statement in GROUPS.split(";"):
@@ -137,7 +137,7 @@ def carry(both: Both, taken_at: str) -> list[str]:
     return [
         (
             f"Accounts are as they were live: {renewed} brought up to date, {len(fresh)} newer than the copy "
-            f"kept, {gone} deleted since then deactivated."
+            f"kept, {gone} whom live does not know deactivated."
         ),
         f"All sessions end ({ended} of them live until now).",
     ]

@@ -23,9 +23,10 @@ DESCENT = """
 class Both:
     """The two databases. The new one's transaction is the caller's."""
 
-    def __init__(self, live: psycopg.Connection[Any], new: psycopg.Connection[Any]) -> None:
+    def __init__(self, live: psycopg.Connection[Any], new: psycopg.Connection[Any], *, trusted: bool) -> None:
         self.live = live
         self.new = new
+        self.trusted = trusted
 
     @cached_property
     def related(self) -> bool:

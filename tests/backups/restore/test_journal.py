@@ -1,0 +1,92 @@
+"""The journal: whole on the disk, one process at a time, and never believed blindly."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from arcweb.backups.exceptions import LockedOut
+from arcweb.backups.restore.journal import ASKED, FINISHED, PREPARING, Folder, Journal
+
+
+def journal(**values: object) -> Journal:
+    made = Journal.begin("restore", live="arc", actor={"kind": "user", "id": "1", "name": "anna"})
+    for name, value in values.items():
+        setattr(made, name, value)
+    return made
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    folder, one = Folder(tmp_path), journal(state=PREPARING, facts={"a": 1})
+    one.step("load").done = 7
+    folder.write(one)
+    assert folder.read(one.id) == one
+    assert folder.unfinished() == [one]
+    assert (folder.path / f"{one.id}.json").stat().st_mode & 0o777 == 0o600
+    assert folder.path.stat().st_mode & 0o777 == 0o700
+    assert not list(folder.path.glob(".*"))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"steps": 3}', "\x00", '{"steps": [{"name": 1}]}'])
+def test_what_is_none_is_passed_over(tmp_path: Path, text: str) -> None:
+    folder = Folder(tmp_path)
+    folder.make()
+    one = journal()
+    (folder.path / f"{one.id}.json").write_text(text)
+    assert folder.read(one.id) is None
+    assert folder.all() == []
+    assert folder.read("../../etc/passwd") is None
+
+
+def test_two_restores_have_names_of_their_own() -> None:
+    one, two = journal(), journal()
+    assert len({one.new, one.before, two.new, two.before}) == 4
+    assert len(one.new) <= 63
+
+
+def test_one_process_has_the_lock_and_the_kernel_takes_it_back(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    assert not folder.is_locked()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with folder.locked("child"):
+            os.write(writing, b"x")
+            time.sleep(60)
+        os._exit(0)
+    os.read(reading, 1)
+    try:
+        assert folder.is_locked()
+        with pytest.raises(LockedOut, match="under way"), folder.locked("second"):
+            pass
+    finally:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+        os.close(reading)
+        os.close(writing)
+    assert not folder.is_locked()
+    with folder.locked("second"):
+        assert folder.is_locked()
+
+
+def test_an_undo_is_possible_for_its_time_and_once() -> None:
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    earlier = (datetime.now(UTC) - timedelta(seconds=1)).isoformat()
+    assert journal(state=FINISHED, keep_until=later).can_undo
+    assert not journal(state=FINISHED, keep_until=earlier).can_undo
+    assert not journal(state=FINISHED, keep_until=later, undone_at=earlier).can_undo
+    assert not journal(state=FINISHED, keep_until=later, dropped_at=earlier).can_undo
+    assert not journal(state=FINISHED, keep_until=later, swap=False).can_undo
+    assert not journal(state=PREPARING, keep_until=later).can_undo
+
+
+def test_what_nobody_took_up_stands_in_nobodys_way() -> None:
+    assert journal(state=ASKED).is_busy
+    old = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    assert not journal(state=ASKED, created_at=old).is_busy
+    assert journal(state=ASKED, created_at=old).is_forgotten
+    assert journal(state=PREPARING, created_at=old).is_busy
