@@ -17,7 +17,7 @@ from arcweb.events.models import Event
 from arcweb.jobs import ledger
 from arcweb.jobs.exceptions import JobCancelled
 from arcweb.jobs.models import Job
-from cache_admin.keys import mass
+from cache_admin.keys import mass, scan
 from tests.people import client_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -73,6 +73,19 @@ def test_a_pattern_is_counted_confirmed_and_deleted(state: Redis) -> None:
     assert "This deletion has ended" in text(client.get(asked.headers["Location"]))
     assert state.exists("kept")
     assert not list(state.scan_iter("user:*"))
+
+
+def test_a_key_that_scan_brings_twice_is_counted_once(state: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it may while the server resizes its table, which no test can bring about at will."""
+    state.mset({f"user:{number}": "x" for number in range(500)})
+
+    def twice(client: Redis, filters: scan.Filters) -> Iterator[tuple[int, list[bytes]]]:
+        for cursor, found in scan.batches(client, filters):
+            yield cursor, found
+            yield cursor, found[:7]
+
+    monkeypatch.setattr(mass, "batches", twice)
+    assert mass.count(state, b"user:*", lambda *_: None, lambda _: None).keys == 500
 
 
 def test_what_would_be_lost_is_said(state: Redis) -> None:
