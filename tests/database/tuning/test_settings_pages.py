@@ -267,6 +267,7 @@ def altered(**changes: Any) -> Parameter:
             "bad",
             "a new session has 4MB, from arc.conf, line 3",
         ),
+        (altered(value="4096"), "8MB", "bad", "a new session has 4MB, from ALTER SYSTEM"),
         (ROW, None, "bad", "still comes from ALTER SYSTEM"),
         (altered(sourcefile="/x/arc.conf"), None, "good", "again, from: arc.conf, line 3"),
         (altered(source="default", sourcefile=None), None, "good", "again, from: default"),
