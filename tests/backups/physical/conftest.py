@@ -20,7 +20,7 @@ from django.db import connections, transaction
 from arcweb.backups import server, taking
 from arcweb.backups.manifest import Manifest
 from arcweb.backups.models import Backup
-from arcweb.backups.physical import base, live
+from arcweb.backups.physical import base, live, timeline
 from arcweb.embedded.layout import Layout
 from arcweb.embedded.stack import Stack
 from tests.stack import THROWAWAY, new_layout
@@ -151,6 +151,7 @@ def point_to(stack: Stack, patch: pytest.MonkeyPatch, folder: Path) -> None:
     }
     patch.setattr(server, "database", lambda: dict(address))
     patch.setattr(live, "stack_from_settings", lambda: stack)
+    patch.setattr(timeline, "now_live", lambda: ("", 0))
     for name, value in {
         "ARC_LAYOUT": layout,
         "ARC_DATA_DIR": layout.data_dir,
