@@ -31,6 +31,7 @@ PLAIN = {
     "documents": "/memories/document/",
     "jobs": "/jobs/job/",
     "restores": "/restores/",
+    "point-in-time": "/point-in-time/",
     "erasures": "/erasures/",
     "alerts": "/alerts/",
     "alert": "/alerts/servers.worker/",

@@ -1,4 +1,4 @@
-"""The timeline as a drawing: spans of recoverable moments, base backups on them. Pure: numbers for an SVG."""
+"""The timeline as a drawing: spans of recoverable moments, base backups on them; numbers for an SVG."""
 
 from __future__ import annotations
 
