@@ -81,8 +81,11 @@ CALLS = f"""
                OR (calls.of_default AND n.nspname = 'pg_catalog' AND p.proname = ANY (%s)))
     ORDER BY 1, 2
 """  # noqa: S608
-# None of these passes `entries`; if one stands here all the same, the archive was read in two ways.
+# A schema called as the role comes before `public` in everybody's search_path: its tables would stand in for
+# the application's. None of the others passes `entries`; one that stands here was read in two ways.
 STRANGERS = f"""
+    SELECT 'the schema ' || nspname || ', called as the role,' FROM pg_namespace WHERE nspname = current_user
+    UNION ALL
     SELECT 'the rule ' || r.rulename || ' on ' || r.ev_class::regclass FROM pg_rewrite AS r
     JOIN pg_class AS c ON c.oid = r.ev_class
     WHERE c.oid >= 16384 AND NOT EXISTS ({OURS.format(catalog="'pg_class'", oid="c.oid")})

@@ -221,6 +221,7 @@ def test_code_of_an_allowed_form_is_refused_before_it_runs(tmp_path: Path) -> No
             "ALTER TABLE agents.agents ALTER COLUMN mood SET DEFAULT pg_sleep(1)::text::agents.mood"
         ),
     }
+    attacks["the schema arc, called as the role,"] = "CREATE SCHEMA arc"
     with scratch.database("test") as name:
         with server.connect(name) as connection:
             connection.execute(sample.SCHEMA)
