@@ -28,17 +28,15 @@ NAMES = ("dump.rdb", "appendonlydir")
 #: Steps, in their order.
 ASKED, STOPPING, MOVING, STARTING, ENDED = "asked", "stopping", "moving", "starting", "ended"
 BEFORE_START = (ASKED, STOPPING, MOVING)
-INTERRUPTED = "The exchange was interrupted, and what had been moved was put back: the data are those of "
-"before."
+INTERRUPTED = "The exchange was interrupted. What had been moved was put back: the data are those of before."
 
 
 @dataclass(frozen=True)
 class Swap:
-    """id: of whoever asked. by: a name for people. at, ended: seconds since the epoch. sentence: how it
-    ended.
+    """id: of whoever asked. by: a name for people. at, ended: seconds since the epoch. sentence: of the end.
 
     had: those of NAMES that the server had before. keep: the old files stay aside, since no copy was taken of
-    them. aof: whether the new data have an append-only file.
+    them. aof: whether the new data have an append-only file. keys: how many the new data have.
     """
 
     id: str
@@ -47,6 +45,7 @@ class Swap:
     at: float
     aof: bool = True
     keep: bool = False
+    keys: int = 0
     had: tuple[str, ...] = ()
     well: bool = False
     sentence: str = ""

@@ -35,6 +35,7 @@ from arcweb.embedded.exchange import wait_for
 from arcweb.embedded.rdb_swap import ASKED, Swap
 from arcweb.embedded.valkey import Valkey
 from arcweb.events import record
+from arcweb.events.models import Event
 from arcweb.events.sentences import describe
 from cache_admin.connections import Role
 
@@ -92,11 +93,17 @@ def restore(backup: Backup, role: Role, *, id_: UUID, by: str, tell: Tell) -> Do
     server = live.embedded(role)
     if server is None:
         raise NotEmbedded(why_not(role))
-    facts = {"role": role, "backup": str(backup.pk)}
+    facts = {"role": role, "backup": str(backup.pk), "attempt": str(id_)}
     with Folder(Path(settings.ARC_BACKUP_DIR)).locked(f"Redis, {role} role"):
         earlier = server.place.read()
         if earlier is not None and earlier.id == str(id_) and earlier.ended and earlier.well:
-            return Done(role, 0, None, earlier.sentence)
+            # The worker of the first run was ended after it had asked for the exchange.
+            done = Done(
+                role, earlier.keys, None, f"The {role} role has the {earlier.keys:,} keys of the copy."
+            )
+            if not Event.objects.filter(kind="redis.restored", data__attempt=str(id_)).exists():
+                record("redis.restored", obj=backup, data={**facts, "keys": done.keys})
+            return done
         record("redis.restore_started", obj=backup, data=facts)
         try:
             done = _restore(backup, role, server, id_=id_, by=by, tell=tell)
@@ -133,7 +140,7 @@ def _restore(backup: Backup, role: Role, server: Valkey, *, id_: UUID, by: str, 
     except BaseException:
         server.place.clear(aside=False)
         raise
-    swap = Swap(str(id_), by, ASKED, at=time.time(), aof=aof, keep=safety is None)
+    swap = Swap(str(id_), by, ASKED, at=time.time(), aof=aof, keep=safety is None, keys=found.loaded)
     try:
         server.place.write(swap)
         ended = wait_for(server.layout, server, swap.id, _unheard)  # from here on nobody stops it

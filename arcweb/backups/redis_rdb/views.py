@@ -56,7 +56,7 @@ def restore(request: HttpRequest, backup: UUID) -> HttpResponse:
         "admin/backups/redis/restore.html",
         context(
             request,
-            f"Put {one} back",
+            f"Put {one.get_source_display()} back",
             backup=one,
             manifest=one.manifest or {},
             role=role,
