@@ -369,6 +369,8 @@ ARC_BACKUP_RATE_MB = env.number("ARC_BACKUP_RATE_MB", 0.0, low=0, high=100_000)
 ARC_BACKUP_RECIPIENTS = env.words("ARC_BACKUP_RECIPIENTS", [])
 #: A file with age identities (AGE-SECRET-KEY-1…); without it encrypted copies can only be hashed here.
 ARC_BACKUP_IDENTITY_FILE = env.text("ARC_BACKUP_IDENTITY_FILE")
+#: The largest file that somebody may upload as a copy.
+ARC_BACKUP_MAX_UPLOAD_GB = env.number("ARC_BACKUP_MAX_UPLOAD_GB", 50.0, low=0.001, high=100_000)
 #: S3-compatible storage that gets every copy too; empty: none.
 ARC_BACKUP_S3_BUCKET = env.text("ARC_BACKUP_S3_BUCKET")
 ARC_BACKUP_S3_PREFIX = env.text("ARC_BACKUP_S3_PREFIX", "arcweb")

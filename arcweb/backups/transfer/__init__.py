@@ -1,0 +1,1 @@
+"""Copies on their way to people and from them: one-time links, ranges, files from outside."""
