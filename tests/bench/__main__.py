@@ -1,6 +1,7 @@
 """make bench: what the project costs over the raw operation, in one run, in turns.
 
-    python -m tests.bench [--rounds 30] [--only search|writes|delete|redis|postgres|pages|events]
+    python -m tests.bench [--rounds 30]
+        [--only search|writes|delete|redis|postgres|pages|events|backups|proving]
 
 Every figure but those of pages and events is a ratio of medians to the raw operation that stands beside
 it; both take turns in each round, so that a busy neighbour slows them alike. Servers are throw-away ones. The
@@ -17,6 +18,8 @@ import time
 from collections.abc import Callable
 
 from tests import stack  # first: it makes the environment that the settings read
+from tests.bench.backups import bench_backups
+from tests.bench.backups_proving import bench_proving
 from tests.bench.events import bench_events
 from tests.bench.pages import bench_pages
 from tests.bench.postgres import bench_postgres
@@ -159,7 +162,8 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument(
-        "--only", choices=["search", "writes", "delete", "redis", "postgres", "pages", "events"]
+        "--only",
+        choices=["search", "writes", "delete", "redis", "postgres", "pages", "events", "backups", "proving"],
     )
     options = parser.parse_args()
     parts = {
@@ -170,6 +174,8 @@ def main() -> None:
         "postgres": lambda: bench_postgres(options.rounds, in_turns, report),
         "pages": lambda: bench_pages(options.rounds),
         "events": lambda: bench_events(options.rounds),
+        "backups": lambda: bench_backups(options.rounds, fill, report),
+        "proving": lambda: bench_proving(options.rounds, fill, report),
     }
     assert stack.STACK is not None
     stack.STACK.start()
