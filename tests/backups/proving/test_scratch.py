@@ -1,0 +1,53 @@
+"""Scratch databases go, whatever becomes of those who made them."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from arcweb.backups import scratch, server
+from tests.backups.proving import sample
+from tests.backups.proving.conftest import Sample
+
+
+def test_what_a_killed_process_left_is_swept_by_the_next(source: Sample) -> None:
+    script = (
+        "import django; django.setup()\n"
+        "from arcweb.backups import scratch\n"
+        "import time\n"
+        "with scratch.database('test') as name:\n"
+        "    print(name, flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    env = os.environ | {"DJANGO_SETTINGS_MODULE": "arcweb.settings"}
+    child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=env)
+    assert child.stdout is not None
+    name = child.stdout.readline().strip()
+    assert name in sample.scratches()
+    with server.connect() as connection:
+        assert name not in scratch.sweep(connection)  # its maker lives
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        end = time.monotonic() + 20
+        while name in sample.scratches():
+            scratch.sweep(connection)
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        assert source.name in sample.scratches()
+    with pytest.raises(ValueError, match="is no scratch database"):
+        scratch.drop(connection, "arc")
+
+
+def test_nobody_else_may_connect_to_a_scratch_database() -> None:
+    with scratch.database("test") as name, server.connect(name) as connection:
+        row = connection.execute(
+            "SELECT datacl::text FROM pg_database WHERE datname = current_database()"
+        ).fetchone()
+        assert row is not None
+        assert re.search(r"[{,]=", row[0]) is None
