@@ -12,7 +12,7 @@ WIDTH, MARGIN = 960.0, 12.0
 #: A span of a second is still to be seen.
 NARROWEST = 3.0
 #: How near two marks of times may come, in units of the drawing.
-APART = 150.0
+APART = 230.0
 
 
 @dataclass(frozen=True)

@@ -221,7 +221,7 @@ def _carry(journal: Journal, now_live: live.Live) -> list[str]:
                 let_go()
                 with now_live.connect(settings.POSTGRES_DB, user=settings.POSTGRES_USER) as old:
                     old.autocommit = False
-                    said = carry_over(old, new, journal.target)
+                    said = carry_over(old, new, journal.target, trusted=True)
             since = datetime.fromisoformat(journal.target)
             said += erasures.apply(new, erasures.newer_than(settings.ARC_BACKUP_DIR, since))
             new.commit()
@@ -302,10 +302,11 @@ def _settle(journal: Journal) -> str:
             counted = live.counted(connection)
     except (DatabaseError, psycopg.Error) as error:
         raise BackupError(f"The restored database does not answer as it should: {in_words(error)}") from error
+    copies = found.known + len(found.found)
     _record("restore.time-swapped", journal, actor_of(journal))
     return (
         f"{len(counted)} tables with {sum(counted.values()):,} rows; the catalogue knows "
-        f"{found.known + len(found.found)} copies. Take a base backup soon: a new timeline began."
+        f"{copies} cop{'y' if copies == 1 else 'ies'}. Take a base backup soon: a new timeline began."
     )
 
 

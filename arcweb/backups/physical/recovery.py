@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 from django.conf import settings
 
+from arcweb.backups import seals
 from arcweb.backups.exceptions import BackupError
 from arcweb.backups.physical import chain, cluster, copies, live, timeline
 from arcweb.backups.physical.journal import BROKEN, PREPARING, WAITING, Journal, Journals
@@ -100,6 +101,7 @@ def _prepare(journal: Journal, now_live: live.Live, told: Told, check: Check) ->
     with stepping(journal, "choose", told) as step:
         chosen, items = choose(moment, now_live)
         parts = chain.ancestors(items, items[chosen.point.id])
+        refuse_strangers(parts)
         journal.copies, journal.timeline = [one.file for one in parts], now_live.timeline
         proven = "proven" if chosen.point.proven else "not proven yet"
         step.sentence = f"{chosen.point.file} ({proven}), consistent at {_words(chosen.point.at)}."
@@ -119,7 +121,7 @@ def _prepare(journal: Journal, now_live: live.Live, told: Told, check: Check) ->
         wal.prepare(servers, now_live.stack.user)
         with _recovered(journal, now_live, programs, servers / journal.new, moment, check) as server:
             found = LAST.findall(server.log.read_text(errors="replace"))
-            journal.reached = found[-1] if found else ""
+            journal.reached = found[-1].removesuffix("+00") if found else ""
             step.sentence = (
                 f"The last transaction in it is of {journal.reached} UTC."
                 if found
@@ -154,6 +156,17 @@ def choose(moment: datetime, now_live: live.Live) -> tuple[Stretch, chain.Items]
     gap = next((one.missing for one in picture.stretches if one.missing), "")
     because = f" The archive lacks {gap}." if gap else ""
     raise BackupError(f"{_words(moment)} cannot be reached. What can: {spans}.{because}")
+
+
+def refuse_strangers(parts: list[chain.Item]) -> None:
+    """Raises BackupError for a base backup that was not made here: what it holds runs as code."""
+    for one in parts:
+        if not seals.is_ours(one.manifest):
+            raise BackupError(
+                f"The manifest of {one.file} does not bear this installation's seal (ARC_SECRET_KEY), and a "
+                "base backup holds code that runs in the server. If you trust it, restore it by hand: "
+                "manage.py backup restore-time TIME --commands"
+            )
 
 
 def _unpack(parts: list[chain.Item], programs: cluster.Programs, folder: Path, check: Check) -> Path:

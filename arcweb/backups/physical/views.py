@@ -11,6 +11,7 @@ from django.contrib import messages
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -92,7 +93,8 @@ def restore(request: HttpRequest, restore: UUID) -> HttpResponse:
 def progress(request: HttpRequest, restore: UUID) -> HttpResponse:
     """The live part, for htmx; at the end the whole page is asked for anew, with its buttons."""
     shown = _shown(_journal(restore))
-    response = render(request, "admin/backups/restore/_progress.html", shown)
+    # No request context: it is asked for while nobody can be asked who they are.
+    response = HttpResponse(render_to_string("admin/backups/restore/_progress.html", shown))
     if not shown["polls"]:
         response["HX-Refresh"] = "true"
     return response
@@ -165,7 +167,8 @@ def _shown(journal: Journal) -> dict[str, Any]:
         "polls": journal.is_busy,
         "remaining": showing.remaining(journal),  # type: ignore[arg-type]
         "target": showing.moment(journal.target),
-        "progress_url": reverse("admin:backups_time_progress", args=[journal.id]),
+        "progress_url": f"{reverse('admin:backups_time_progress', args=[journal.id])}"
+        f"?token={showing.token(journal.id)}",
     }
 
 

@@ -22,6 +22,9 @@ from arcweb.backups.restore.running import folder
 RETRY_AFTER = 3  # seconds
 #: Seconds between two tries to settle what a killed restore left.
 RECOVER_EVERY = 15.0
+#: The live parts of the pages of restores.
+TIME = "admin:backups_time_progress"
+LIVE_PARTS = ("admin:backups_restore_progress", TIME)
 #: Answered without the database, whatever happens to it.
 PASSED = ("state", "metrics")
 
@@ -52,11 +55,15 @@ class PauseMiddleware:
             match = resolve(request.path_info)
         except Resolver404:
             return None
-        if match.view_name != "admin:backups_restore_progress" or request.method != "GET":
+        if match.view_name not in LIVE_PARTS or request.method != "GET":
             return None
         id_ = str(match.kwargs["restore"])
         if not showing.is_signed(id_, request.GET.get("token", "")):
             return None
+        if match.view_name == TIME:
+            from arcweb.backups.physical.views import progress  # asks no database
+
+            return progress(request, match.kwargs["restore"])
         journal = folder().read(id_)
         return showing.progress(request, journal) if journal else None
 

@@ -17,7 +17,7 @@ import pytest
 from django.conf import settings as django_settings
 from django.db import connections, transaction
 
-from arcweb.backups import server, taking
+from arcweb.backups import seals, server, taking
 from arcweb.backups.manifest import Manifest
 from arcweb.backups.models import Backup
 from arcweb.backups.physical import base, live, timeline
@@ -110,7 +110,8 @@ def story(
 
 def take(format_: str, folder: Path, context: taking.Context | None = None) -> Manifest:
     options = taking.Options(format=format_)
-    manifest = base.take(taking.Work(uuid.uuid4(), options, context or taking.Quiet(), folder))
+    work = taking.Work(uuid.uuid4(), options, context or taking.Quiet(), folder)
+    manifest = seals.sealed(base.take(work))
     manifest.write(folder)
     return manifest
 

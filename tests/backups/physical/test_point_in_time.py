@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from django.conf import settings
 
 from arcweb.backups.exceptions import BackupError
 from arcweb.backups.models import Backup
-from arcweb.backups.physical import archive, by_hand, doing, exchange, live, recovery, timeline
+from arcweb.backups.physical import archive, by_hand, chain, doing, exchange, live, recovery, timeline
 from arcweb.backups.physical.journal import BROKEN, EXCHANGING, FINISHED, WAITING, Journal
 from arcweb.embedded import swap
 from arcweb.embedded.errors import EmbeddedError
@@ -175,7 +176,7 @@ def test_killed_between_the_renames_the_next_start_has_one_cluster_or_the_other(
     stack = fake_stack(tmp_path)
     wanted = Swap("i", "postgres.restored-0123abcd", "postgres.before-0123abcd")
     swap.ask(stack.layout, wanted)
-    steps = []
+    steps: list[Any] = []
 
     def rename(*arguments: Any, **options: Any) -> None:
         if len(steps) == killed_after:
@@ -183,8 +184,8 @@ def test_killed_between_the_renames_the_next_start_has_one_cluster_or_the_other(
         steps.append(arguments)
         real(*arguments, **options)
 
-    real = swap.os.rename
-    monkeypatch.setattr(swap.os, "rename", rename)
+    real = os.rename
+    monkeypatch.setattr(os, "rename", rename)
     if killed_after < 2:
         with pytest.raises(KeyboardInterrupt):
             swap.finish(stack.layout, USER)
@@ -256,6 +257,14 @@ def test_the_wrong_name_and_a_time_to_come_are_refused(here: Stack, story: Story
         doing.refuse_mistyped("ark")
     with pytest.raises(BackupError, match="lies in the future"):
         recovery.choose(datetime.now(UTC) + timedelta(hours=1), live.look())
+
+
+def test_a_base_backup_that_was_not_made_here_is_not_started(here: Stack, story: Story) -> None:
+    items = chain.known()
+    recovery.refuse_strangers(list(items.values()))
+    stranger = replace(items[story.whole.id], manifest=replace(story.whole, notes=["changed"]))
+    with pytest.raises(BackupError, match="does not bear this installation's seal"):
+        recovery.refuse_strangers([stranger])
 
 
 def test_the_commands_by_hand_name_every_file_and_the_time(here: Stack, story: Story) -> None:
