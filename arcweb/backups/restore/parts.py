@@ -48,7 +48,9 @@ def restore_agent(source: Source, agent: str, *, name: str = "") -> dict[str, An
             what = f"the agent {chosen.name}" + (f" as {name}" if name else "")
             _tell(live, source, what, agent_id=given.agent, data=counts)
             live.commit()
-    listed = ", ".join(f"{count:,} rows of {table}" for table, count in counts.items())
+    listed = ", ".join(
+        f"{count:,} row{'' if count == 1 else 's'} of {table}" for table, count in counts.items()
+    )
     return {
         "agent": given.agent,
         "name": name or chosen.name,
