@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 
 from django.db import transaction
@@ -16,6 +17,8 @@ from arcweb.charts import size
 from arcweb.events import record
 
 logger = logging.getLogger(__name__)
+#: Begins the names of folders in the spool that belong to one run.
+SPOOLED = "agent-"
 DIED = "Its process stopped without a word (killed, or its machine went down). Nothing of it was kept."
 
 
@@ -61,6 +64,8 @@ def end_abandoned(folder: Path) -> int:
             if path.name.endswith(".part"):
                 path.unlink(missing_ok=True)
         ended += 1
+    for spooled in (folder / "spool").glob(f"{SPOOLED}*"):
+        shutil.rmtree(spooled, ignore_errors=True)
     return ended
 
 

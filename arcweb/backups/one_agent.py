@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import psycopg
 from psycopg import sql
 
-from arcweb.backups import content, scratch, server, snapshot
+from arcweb.backups import content, leftovers, scratch, server, snapshot
 from arcweb.backups.exceptions import BackupError
 from arcweb.backups.manifest import Manifest
 from arcweb.backups.processes import passfile, postgres_env, run, running
@@ -255,7 +255,7 @@ def _id(found: Any) -> uuid.UUID:
 def _folder(work: Work) -> Iterator[Path]:
     spool = work.folder / "spool"
     spool.mkdir(mode=0o700, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="agent-", dir=spool))
+    folder = Path(tempfile.mkdtemp(prefix=leftovers.SPOOLED, dir=spool))
     try:
         yield folder
     finally:

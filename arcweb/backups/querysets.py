@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from arcweb.backups.manifest import Manifest
-    from arcweb.backups.models import Backup  # noqa: F401
+    from arcweb.backups.models import Backup
 
 
 class BackupQuerySet(models.QuerySet["Backup"]):
@@ -31,9 +31,21 @@ class BackupQuerySet(models.QuerySet["Backup"]):
         return self.order_by("-created_at", "-id")
 
     def fail(self, pk: UUID, trouble: str) -> bool:
-        """A copy that was being taken is not, and the row says why; False when it ended before."""
-        running = self.filter(pk=pk, state="running")
-        return bool(running.update(state="failed", trouble=trouble.replace("\x00", ""), finished_at=Now()))
+        """A copy that was being taken or read back is not, and the row says why; False: it ended before."""
+        being_taken = self.filter(pk=pk, state__in=["running", "written"])
+        return bool(
+            being_taken.update(
+                state="failed",
+                file="",
+                local=False,
+                trouble=trouble.replace("\x00", ""),
+                finished_at=Now(),
+            )
+        )
+
+    def of_job(self, job: UUID) -> Backup | None:
+        """The copy that this job took, if it took one that is not bad."""
+        return self.present().exclude(state="bad").filter(job=job).first()
 
     @staticmethod
     def fields(manifest: Manifest, manifest_sha256: str) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def take(options: Options, context: Context | None = None, *, job: UUID | None =
     folder = prepare_folder()
     with turn("backup"):
         leftovers.end_abandoned(folder)
-        if job is not None and (done := Backup.objects.present().filter(job=job).first()):
+        if job is not None and (done := Backup.objects.of_job(job)):
             return done
         backup = Backup.objects.create(
             source=options.source,

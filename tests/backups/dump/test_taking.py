@@ -337,6 +337,30 @@ def test_a_copy_that_does_not_read_back_is_kept_and_does_not_count(
     next_one_is_fine(folder)
 
 
+def test_a_copy_that_cannot_be_read_back_is_not_kept(
+    agents: list[Agent], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = manifests.Manifest.write
+
+    def and_lose(self: manifests.Manifest, place: Path) -> str:
+        (place / self.file.name).unlink()
+        return whole(self, place)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(manifests.Manifest, "write", and_lose)
+        with pytest.raises(BackupError, match="No such file"):
+            take(Options())
+    failed(folder, "No such file")
+    next_one_is_fine(folder)
+
+
+def test_a_job_is_not_content_with_a_bad_copy_of_its_own(agents: list[Agent], folder: Path) -> None:
+    job = uuid.uuid4()
+    first = take(Options(format="plain"), job=job)
+    Backup.objects.filter(pk=first.pk).update(state="bad")
+    assert take(Options(format="plain"), job=job).pk != first.pk
+
+
 def test_a_redelivered_job_finds_the_copy_of_the_first(agents: list[Agent], folder: Path) -> None:
     handler = registry.find("backup")
     assert handler is not None
