@@ -1,8 +1,8 @@
 """Scratch databases: made from the template as the application's role, used once, dropped whatever happens.
 
-One is called arc_scratch_… While its maker lives, two things tell others so: a session lock in the
-application's database and a session in the scratch database itself. What a killed maker left has neither, and
-the next one sweeps it.
+One is called arc_scratch_… While its maker lives, two things tell others so: a session lock in the database
+`postgres`, where every application of the cluster sees it, and a session in the scratch database itself. What
+a killed maker left has neither, and the next one sweeps it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from arcweb.backups.exceptions import BackupError, SpaceError
 
 logger = logging.getLogger(__name__)
 PREFIX = "arc_scratch_"
+#: Session locks are of one database: the one that every cluster has, and that no restore exchanges.
+COMMON = "postgres"
 #: Seconds between tries while somebody is connected to the template, and how many.
 PAUSE, TRIES = 1.0, 8
 LOCK = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
@@ -53,9 +55,9 @@ def database(use: str = "verify") -> Iterator[str]:
     whoever is still connected; when the server is away just then, a later one sweeps it.
     """
     name = f"{PREFIX}{secrets.token_hex(6)}"
-    with server.connect(application=f"arcweb: {use}") as keeper:
+    with keeping(use) as keeper:
         try:
-            # A restart of the server, or the swap of a restore, may end this session; the anchor is another.
+            # A restart of the server may end this session; the anchor is another.
             keeper.execute("SELECT set_config('idle_session_timeout', '0', false)")
             refuse(keeper)
             sweep(keeper)
@@ -67,6 +69,14 @@ def database(use: str = "verify") -> Iterator[str]:
                 yield name
         finally:
             _drop_at_the_end(keeper, name)
+
+
+def keeping(use: str) -> psycopg.Connection[Any]:
+    """A session that may hold locks of scratch databases. Raises BackupError."""
+    try:
+        return server.connect(COMMON, application=f"arcweb: {use}")
+    except BackupError:  # not let in there: then the locks are seen from this application alone
+        return server.connect(application=f"arcweb: {use}")
 
 
 def refuse(connection: psycopg.Connection[Any]) -> None:
@@ -130,7 +140,10 @@ def drop(connection: psycopg.Connection[Any], name: str, *, force: bool = True) 
 
 
 def sweep(connection: psycopg.Connection[Any]) -> list[str]:
-    """Drop what killed makers left behind and nobody uses; returns the names. Never fails over one."""
+    """Drop what killed makers left behind and nobody uses; returns the names. Never fails over one.
+
+    connection: as `keeping` gives it.
+    """
     swept = []
     for (name,) in connection.execute(UNUSED, [PREFIX]).fetchall():
         if not (connection.execute(LOCK, [name]).fetchone() or (False,))[0]:

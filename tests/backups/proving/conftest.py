@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
+from arcweb.backups import scratch
 from tests.backups.proving import sample
 
 
@@ -28,6 +30,20 @@ def source() -> Iterator[Sample]:
     """Nobody changes it."""
     with sample.database() as name:
         yield Sample(name, sample.dump(name), sample.dump(name, "plain"), sample.facts(name))
+
+
+@pytest.fixture
+def made(source: Sample, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the scratch databases that are made in a test."""
+    names: list[str] = []
+    create = scratch.create
+
+    def told(connection: psycopg.Connection[Any], name: str) -> None:
+        create(connection, name)
+        names.append(name)
+
+    monkeypatch.setattr(scratch, "create", told)
+    return names
 
 
 @pytest.fixture

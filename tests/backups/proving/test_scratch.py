@@ -30,7 +30,7 @@ def test_what_a_killed_process_left_is_swept_by_the_next(source: Sample) -> None
     assert child.stdout is not None
     name = child.stdout.readline().strip()
     assert name in sample.scratches()
-    with server.connect() as connection:
+    with scratch.keeping("test") as connection:
         assert name not in scratch.sweep(connection)  # its maker lives
         child.send_signal(signal.SIGKILL)
         child.wait()
