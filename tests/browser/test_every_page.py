@@ -83,6 +83,8 @@ PLAIN = {
     "postgres-queries": "/postgres/queries/?period=reset",
     "postgres-explain": "/postgres/queries/explain/",
     "postgres-queries-reset": "/postgres/queries/reset/",
+    "backup-retention": "/backups/retention/?last=1&daily=0&weekly=0&monthly=0&yearly=0",
+    "backup-upload": "/backups/upload/",
     "not-found": "/nothing/here/",
 }
 FIRST_ROW = {

@@ -7,7 +7,13 @@ from arcweb.registry import Page, register_page
 
 register_page(
     Page(
-        "backups/retention/", views.retention, "backups_retention", "Retention", "Safety", views.SEE, order=30
+        "backups/retention/",
+        views.retention,
+        "backups_retention",
+        "Backup retention",
+        "Safety",
+        views.SEE,
+        order=14,
     )
 )
 for _path, _view, _name, _title, _permission in (
