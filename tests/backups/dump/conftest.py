@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -57,13 +56,8 @@ def agents(transactional_db: None) -> list[Agent]:
 @contextmanager
 def new_database() -> Iterator[str]:
     """From the template, owned by the application's role; dropped at the end."""
-    name = f"arc_scratch_dump{secrets.token_hex(4)}"
-    with server.connect() as keeper:
-        scratch.create(keeper, name)
-        try:
-            yield name
-        finally:
-            scratch.drop(keeper, name)
+    with scratch.database("test of dumps") as name:  # held, so that no other process sweeps it
+        yield name
 
 
 def environment() -> dict[str, str]:
