@@ -19,6 +19,8 @@ from types import FrameType
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+from arcweb import paused
+from arcweb.backups.restore.journal import Folder
 from arcweb.embedded.errors import EmbeddedError
 from arcweb.embedded.exchange import Exchanger
 from arcweb.embedded.files import PRIVATE, make_folder, prepare_data_folder, write_private
@@ -86,7 +88,8 @@ class Run:
             self.stack.start(tell)
             self.supervisor.watch(self.stack.servers)
         tell("Preparing the database")
-        run_to_end(manage("backup", "recover"))
+        if Folder(settings.ARC_BACKUP_DIR).unfinished() or paused.is_on(settings.ARC_BACKUP_DIR):
+            run_to_end(manage("backup", "recover"))  # a restore was killed; live may take no connections
         files = manage("collectstatic", "--noinput", "--clear", "--verbosity", "0")
         files.start()
         run_to_end(manage("migrate", "--noinput"))
