@@ -14,13 +14,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
 
 def session(site: Site, name: str) -> psycopg.Connection[tuple[object, ...]]:
-    return psycopg.connect(
-        host=str(site.layout.socket_dir),
-        dbname="arc",
-        user="arc",
-        password=site.layout.read_secret("postgres-password"),
-        application_name=name,
-    )
+    return site.connect(application_name=name)
 
 
 def test_the_blocker_is_ended_and_who_waited_goes_on(site: Site, page: Page) -> None:
