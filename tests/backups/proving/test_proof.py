@@ -15,6 +15,7 @@ from arcweb.backups import manifest as manifests
 from arcweb.backups import seals
 from arcweb.backups.models import Backup
 from arcweb.backups.proving import proof
+from arcweb.backups.taking import Options, take
 from tests.backups.proving import sample
 from tests.backups.proving.conftest import Sample
 from tests.backups.proving.rows import copy, events, proven, steps
@@ -178,3 +179,14 @@ def test_found_files_are_ours_by_their_seal_alone(source: Sample, folder: Path, 
     assert proven(found, trusted=True).verdict == "proven"
     settings.SECRET_KEY_FALLBACKS = [key]
     assert proven(found).verdict == "proven"
+
+
+def test_copies_of_other_kinds_go_to_their_own_provers(folder: Path) -> None:
+    backup = take(Options(source="redis-state", format="rdb"))
+    outcome = proven(backup)
+    assert outcome.trouble == ""
+    assert backup.state == Backup.State.VERIFIED
+    assert list(steps(backup))[:5] == ["file", "manifest", "hash", "unpacked", "whole"]
+    flip(folder / backup.file)
+    assert "is damaged" in proven(backup).trouble
+    assert backup.state == Backup.State.BAD
