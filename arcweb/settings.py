@@ -361,7 +361,7 @@ ARC_REPLICATION_PASSWORD = (
 ARC_LOCAL_ZONE = env.text("ARC_LOCAL_ZONE")
 if ARC_LOCAL_ZONE and ARC_LOCAL_ZONE not in available_timezones():
     raise ImproperlyConfigured(
-        f"ARC_LOCAL_ZONE is {ARC_LOCAL_ZONE!r}, which is no time zone. For example: ARC_LOCAL_ZONE=Europe/Berlin"
+        f"ARC_LOCAL_ZONE is {ARC_LOCAL_ZONE!r}, which is no time zone. One is ARC_LOCAL_ZONE=Europe/Berlin"
     )
 #: Megabytes a second that a backup may read; 0: no limit.
 ARC_BACKUP_RATE_MB = env.number("ARC_BACKUP_RATE_MB", 0.0, low=0, high=100_000)

@@ -27,8 +27,8 @@ BASE, STACK = "docker-compose.yml", "docker-compose.stack.yml"
 VARIABLE = re.compile(r"(?<!\$)\$\{(?P<name>[A-Z0-9_]+)(?:(?P<kind>:[-?])(?P<rest>[^}]*))?\}")
 #: What the containers set themselves, or what means something outside of them alone.
 NOT_PASSED_ON = {
-    "ARC_BIND", "ARC_DATA_DIR", "ARC_ENV_FILE", "ARC_REPLICATION_PASSWORD", "ARC_SERVER_USER", "ARC_STATIC_DIR", "ARC_WEB_THREADS",
-    "ARC_WORKERS", "PROMETHEUS_MULTIPROC_DIR", "REDIS_PASSWORD",
+    "ARC_BIND", "ARC_DATA_DIR", "ARC_ENV_FILE", "ARC_REPLICATION_PASSWORD", "ARC_SERVER_USER",
+    "ARC_STATIC_DIR", "ARC_WEB_THREADS", "ARC_WORKERS", "PROMETHEUS_MULTIPROC_DIR", "REDIS_PASSWORD",
 }  # fmt: skip
 APP = ("web", "worker", "worker-quick", "beat", "migrate")
 
