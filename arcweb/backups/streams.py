@@ -278,8 +278,8 @@ class _Unzstd:
                 if self._unpacker.unused_data or self._source.read(1):
                     raise CorruptCopy("Behind the end of the compressed data stands something else.")
                 return b""
-            # Small steps, since what one gives comes out whole: 64 MB at most, 32,768 times as long (a block of
-            # one repeated byte takes 4 bytes for 128 kB).
+            # Small steps, since what one gives comes out whole: 64 MB at most, 32,768 times as long (a block
+            # of one repeated byte takes 4 bytes for 128 kB).
             block = self._source.read(2 * 1024)
             if not block:
                 raise CorruptCopy("The compressed data end too early: the file was cut.")

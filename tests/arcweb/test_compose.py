@@ -286,7 +286,7 @@ def test_the_log_is_archived_where_the_worker_finds_it(services: dict[str, Any])
     folder = worker["environment"]["ARC_WAL_ARCHIVE_DIR"]
     program = "/usr/local/lib/arcweb/archive-wal.sh"
     assert (
-        f"archive_command = 'sh {program} {folder} \"%p\" \"%f\"'\n"
+        f'archive_command = \'sh {program} {folder} "%p" "%f"\'\n'
         in postgres["environment"]["ARC_POSTGRES_CONFIG"]
     )
     assert f"./arcweb/embedded/archive-wal.sh:{program}:ro" in postgres["volumes"]
