@@ -17,9 +17,9 @@ from arcweb.libpq import conninfo
 
 APPLICATION = "arcweb-basebackup"
 UNSET = (
-    "Base backups are taken as the role {role}, and its password is not set here: put it into "
-    "ARC_REPLICATION_PASSWORD of the worker. Without it no physical backup is taken, and there is no restore "
-    "to a chosen time."
+    "Base backups are taken as the role {role}, and its password is not set in this process: put it into "
+    "ARC_REPLICATION_PASSWORD of the worker (docker-compose.yml gives it to the worker alone). Without it no "
+    "physical backup is taken, and there is no restore to a chosen time."
 )
 
 

@@ -60,7 +60,8 @@ def point_in_time(request: HttpRequest) -> HttpResponse:
             stretches=sorted(picture.stretches, key=lambda one: one.begin, reverse=True)[:MOST],
             form=form,
             embedded=settings.ARC_EMBEDDED,
-            unset=replication.why_not(),
+            # Where there are copies, another process has the password: in compose the worker alone.
+            unset="" if picture.stretches else replication.why_not(),
             commands=[] if settings.ARC_EMBEDDED or not chosen else by_hand.commands(picture, chosen),
             chosen=chosen,
             rows=rows,
