@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from arcweb.database.partitions import dropping as dropping  # whose events the web tells, too
 from arcweb.database.partitions import views
 from arcweb.registry import Group, Page, register_page
 
