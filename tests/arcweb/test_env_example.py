@@ -66,6 +66,8 @@ def test_only_settings_and_the_entry_points_read_the_environment() -> None:
     }
     # Programs that are started get the environment of this one: PATH, and nothing of ours.
     starters = {
-        path for path in readers if path.startswith("arcweb/embedded/") or path == "arcweb/backups/processes.py"
+        path
+        for path in readers
+        if path.startswith("arcweb/embedded/") or path == "arcweb/backups/processes.py"
     }
     assert readers - starters <= allowed
