@@ -350,6 +350,8 @@ PROMETHEUS_LATENCY_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 
 ARC_BACKUP_DIR = Path(env.text("ARC_BACKUP_DIR") or ARC_DATA_DIR / "backups")
 #: The write-ahead log's archive, where PostgreSQL itself writes it; embedded: below the servers' folder.
 ARC_WAL_ARCHIVE_DIR = env.text("ARC_WAL_ARCHIVE_DIR")
+#: Days back to which any moment can be restored, with base backups; older log is removed.
+ARC_WAL_DAYS = env.integer("ARC_WAL_DAYS", 14, low=1, high=3650)
 #: The folder of pg_dump and its like; empty: the embedded ones, else of the server's version on this machine.
 ARC_POSTGRES_TOOLS = env.text("ARC_POSTGRES_TOOLS")
 #: For physical backups: the role arc_replication's password; empty with other servers: none are taken.

@@ -139,7 +139,8 @@ SPLIT: Mapping[str, tuple[str, str, str, str, Kind]] = {
 }
 SOURCES = sorted(
     {source for figure in FIGURES for source in figure.sources}
-    | {known[1] for known in (*STATES.values(), *SPLIT.values())}
+    | {known[1] for known in STATES.values()}
+    | {known[1] for known in SPLIT.values()}
 )
 
 

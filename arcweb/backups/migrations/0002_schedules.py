@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from django.conf import settings
 from django.db import migrations
 from django.utils import timezone
 
@@ -13,6 +14,11 @@ DEFAULTS = (
     ("PostgreSQL every night", "postgres", "custom", "15 2 * * *", False),
     ("Redis state every night", "redis-state", "rdb", "45 2 * * *", False),
     ("Monthly drill", "postgres", "custom", "15 4 1 * *", True),
+)
+#: The embedded stack archives its log from the first start: base backups make moments of it.
+EMBEDDED = (
+    ("Whole server every Sunday", "postgres", "base", "15 3 * * 0", False),
+    ("Whole server, what changed", "postgres", "incremental", "15 3 * * 1-6", False),
 )
 
 
@@ -25,7 +31,7 @@ def make(apps: Any, editor: Any) -> None:
             ("django_celery_beat", "PeriodicTask"),
         )
     }
-    for name, source, format_, cron, drill in DEFAULTS:
+    for name, source, format_, cron, drill in (*DEFAULTS, *(EMBEDDED if settings.ARC_EMBEDDED else ())):
         minute, hour, day, month, weekday = cron.split()
         schedule = models["Schedule"].objects.create(
             name=name, source=source, format=format_, cron=cron, drill=drill, last_slot=timezone.now()

@@ -113,10 +113,13 @@ class Pruned:
 
 
 def prune(*, now: datetime | None = None) -> Pruned:
-    """Removes segments that no kept base backup needs. What is younger than a day stays in any case.
+    """Removes segments that no moment of the last ARC_WAL_DAYS needs. What is younger than a day stays.
 
-    Where no archive is seen nothing is done. Bad copies hold their segments too: somebody may mend them.
+    Needed is what follows the newest base backup from before those days, or the oldest one in them. An older
+    one holds its own moment and the log for it, and no other. Where no archive is seen nothing is done. Bad
+    copies hold their segments too: somebody may mend them.
     """
+    moment = now or datetime.now(UTC)
     if why_not():
         return Pruned()
     rows = Backup.objects.filter(
@@ -127,14 +130,17 @@ def prune(*, now: datetime | None = None) -> Pruned:
     kept = list(rows)
     if any(row.manifest is None for row in kept):
         return Pruned()  # one is being taken: what it will need is not known yet
-    physical = [(row.manifest or {}).get("physical", {}) for row in kept]
+    begin = moment - timedelta(days=settings.ARC_WAL_DAYS)
+    latest = max((row.taken_at for row in kept if row.taken_at and row.taken_at <= begin), default=begin)
+    needed = [row for row in kept if row.taken_at is None or row.taken_at >= latest]
+    physical = [(row.manifest or {}).get("physical", {}) for row in needed]
     size = max((int(one.get("segment_bytes", SEGMENT_BYTES)) for one in physical), default=SEGMENT_BYTES)
     first = [segments.parse(str(one.get("first_segment")), size) for one in physical]
     if any(one is None for one in first):
         return Pruned()  # a copy that does not say what it needs
     found = look(size)
     oldest = min((one.number for one in first if one is not None), default=None)
-    before = (now or datetime.now(UTC)) - GRACE
+    before = moment - GRACE
     files, total, trouble = 0, 0, ""
     for name in segments.unneeded((path.name for path in found.folder.iterdir()), oldest, size):
         path = found.folder / name

@@ -287,5 +287,13 @@ def test_pruning_keeps_what_the_oldest_backup_needs_and_what_is_young(here: Stac
     names = sorted(one.name() for one in archive.look().times)
     assert first in names
     assert names[0] >= first
+    # Weeks later moments are reached from the newest backup on; an older one holds its own moment alone.
+    assert settings.ARC_WAL_DAYS == 14
+    archive.prune(now=datetime.now(UTC) + timedelta(days=13))
+    assert first in {one.name() for one in archive.look().times}
+    archive.prune(now=datetime.now(UTC) + timedelta(days=15))
+    newest = story.incremental.physical["first_segment"]
+    assert newest > first
+    assert min(one.name() for one in archive.look().times) >= newest
     Backup.objects.filter(pk=story.whole.id).update(state="running", manifest=None)
     assert archive.prune(now=later).files == 0  # one is being taken

@@ -36,10 +36,12 @@ def test_every_installation_begins_with_a_nightly_copy_and_a_drill() -> None:
     PeriodicTask.objects.all().delete()
     import_module("arcweb.backups.migrations.0002_schedules").make(apps, None)
     found = {one.name: one for one in Schedule.objects.select_related("beat_task__crontab")}
-    assert {(one.source, one.drill) for one in found.values()} == {
-        ("postgres", False),
-        ("redis-state", False),
-        ("postgres", True),
+    assert {(one.source, one.format, one.drill) for one in found.values()} == {
+        ("postgres", "custom", False),
+        ("redis-state", "rdb", False),
+        ("postgres", "custom", True),
+        ("postgres", "base", False),
+        ("postgres", "incremental", False),
     }
     for one in found.values():
         assert one.verify
