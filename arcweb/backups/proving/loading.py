@@ -39,7 +39,12 @@ CIRCUMSTANCES = re.compile(
     r"|the database system is|crash of another server process|canceling statement|deadlock detected"
     r"|permission denied|must be superuser|must be owner|cannot execute .* in a read-only transaction"
     r"|database \"arc_scratch_\w+\" does not exist|could not open extension control file"
-    r"|could not access file"
+    r"|could not access file|could not open (?:input|TOC) file|Input/output error|temporary file size exceeds"
+    r"|memory required is \d+ MB"  # pgvector, for the lists of an index
+    # What another server, version or cluster would have.
+    r"|unsupported version \(|unrecognized configuration parameter|invalid command \\(?:un)?restrict"
+    r"|role \"[^\n]+\" does not exist|must be able to SET ROLE|must be (?:a )?member of role"
+    r"|access method \"\w+\" does not exist|collation \"[^\n]+\" [^\n]*does not exist"
 )
 ERROR = re.compile(r"(?:ERROR|FATAL|PANIC|error|fatal): +(?!could not execute query)(.+)")
 
@@ -101,7 +106,7 @@ def load(
         program = server.program("pg_restore", connection).path
         _check_listing(program, dump, found, choice)
         _check_extensions(connection, choice)
-        wanted = dump.with_name(f"{dump.name}.list")
+        wanted = unpacking.list_beside(dump)
         try:
             wanted.write_text(choice.as_list())
             argv: list[str | Path] = [
@@ -130,6 +135,8 @@ def _check_listing(program: Path, dump: Path, found: archive.Archive, choice: Ch
     except ToolError as error:
         if "was ended by" in str(error) or "compression" in str(error):
             raise
+        if CIRCUMSTANCES.search(str(error)):
+            raise NotTried(f"The archive could not be read here: {_said(str(error))}") from error
         raise CorruptCopy(f"pg_restore cannot read the archive: {_said(str(error))}") from error
     entries.check_listing(found, choice, listing.decode(errors="replace"))
 

@@ -27,6 +27,7 @@ from arcweb.charts import size
 #: Where unpacked copies stand in ARC_BACKUP_DIR while they are looked at.
 SPOOL = "spool"
 PREFIX, SUFFIX = "unpacked-", ".raw"
+LIST = ".list"
 BLOCK = 1024 * 1024
 #: Bytes between two looks at the free space.
 LOOK = 16 * 1024**2
@@ -57,20 +58,35 @@ def temporary(folder: Path) -> Iterator[Path]:
     spool = folder / SPOOL
     spool.mkdir(mode=0o700, parents=True, exist_ok=True)
     sweep(spool)
-    path = spool / f"{PREFIX}{secrets.token_hex(6)}{SUFFIX}"
-    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "wb") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+    path, held = _locked(spool)
+    with held:
         try:
             yield path
         finally:
             path.unlink(missing_ok=True)
 
 
+def _locked(spool: Path) -> tuple[Path, IO[bytes]]:
+    while True:
+        path = spool / f"{PREFIX}{secrets.token_hex(6)}{SUFFIX}"
+        held = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+        fcntl.flock(held, fcntl.LOCK_EX)
+        if os.fstat(held.fileno()).st_nlink:
+            return path, held
+        held.close()  # swept between its making and its lock
+
+
+def list_beside(path: Path) -> Path:
+    """Where the entries to restore of an unpacked dump stand: as long as the dump does."""
+    return path.with_name(f"{path.name}{LIST}")
+
+
 def sweep(spool: Path) -> None:
-    """Removes what killed processes left."""
-    for path in spool.glob(f"{PREFIX}*"):
+    """Removes what killed processes left. A list has no lock of its own: it goes with its dump."""
+    for path in spool.glob(f"{PREFIX}*{SUFFIX}"):
         with suppress(OSError), path.open("rb") as left:
             fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            list_beside(path).unlink(missing_ok=True)
             path.unlink()
 
 

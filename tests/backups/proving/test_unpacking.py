@@ -66,6 +66,10 @@ def test_a_temporary_file_goes_with_its_block_and_with_its_process(tmp_path: Pat
     with unpacking.temporary(tmp_path) as one, unpacking.temporary(tmp_path) as two:
         assert one.stat().st_mode & 0o777 == 0o600
         assert set(spool.iterdir()) == {one, two}
+        unpacking.list_beside(one).write_text("1; 2 3\n")
+        unpacking.sweep(spool)
+        assert unpacking.list_beside(one).exists()  # whoever comes next takes it from nobody
+        unpacking.list_beside(one).unlink()
     with pytest.raises(ZeroDivisionError), unpacking.temporary(tmp_path):
         raise ZeroDivisionError
     assert list(spool.iterdir()) == []
@@ -84,5 +88,6 @@ def test_a_temporary_file_goes_with_its_block_and_with_its_process(tmp_path: Pat
         child.send_signal(signal.SIGKILL)
         child.wait()
     assert left.exists()
+    unpacking.list_beside(left).write_text("1; 2 3\n")
     with unpacking.temporary(tmp_path) as now:
         assert set(spool.iterdir()) == {now}
