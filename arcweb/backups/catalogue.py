@@ -199,6 +199,8 @@ def _register(one: OnDisk, result: Scan) -> None:
         raise BackupError(f"{one.name} gives itself the id of another copy, {known.file}.")
     elif known.local and known.state != Backup.State.DELETED:
         result.known += 1
+    elif known.sha256 != manifest.file.sha256:
+        raise BackupError(f"{one.name} describes other bytes than {known.file} had: it does not come back.")
     else:
         _returned(known)
         result.returned.append(manifest.file.name)

@@ -91,8 +91,8 @@ def _with_manifest(data: Path, beside: Path, progress: Progress) -> Manifest:
         _check_new(manifest)
     _check_whole(data, manifest, progress)
     _look_inside(data, manifest)
+    _move(data, target, manifest.file.sha256)  # when it fails, what stands there is somebody else's
     try:
-        _move(data, target, manifest.file.sha256)
         folder.put(beside, manifests.manifest_name(name), sha256=sha256)
     except BaseException:
         target.unlink(missing_ok=True)
@@ -106,6 +106,8 @@ def _check_new(manifest: Manifest) -> None:
         raise BackupError("The catalogue has this copy, and it is being taken or deleted just now.")
     if known is not None and known.local and known.state != Backup.State.DELETED:
         raise BackupError(f"The catalogue has this copy already: {known.file}.")
+    if known is not None and known.sha256 and known.sha256 != manifest.file.sha256:
+        raise BackupError(f"The catalogue knows {known.file} under this id, with other bytes.")
     if (places.folder().path / manifest.file.name).exists():
         raise BackupError(f"{manifest.file.name} stands in the folder already: scan the folder.")
 

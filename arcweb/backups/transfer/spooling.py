@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -104,9 +105,12 @@ class SpoolHandler(FileUploadHandler):
     def file_complete(self, file_size: int) -> Spooled | None:
         if self._out is None:
             return None
-        self._out.flush()
-        os.fsync(self._out.fileno())
-        self._out.close()
+        try:
+            self._out.flush()
+            os.fsync(self._out.fileno())
+            self._out.close()
+        except OSError as error:
+            self._stop(f"The file could not be written: {error.strerror or error}.")
         return Spooled(self._made[-1], self.file_name or "", file_size)
 
     def upload_interrupted(self) -> None:
@@ -115,7 +119,8 @@ class SpoolHandler(FileUploadHandler):
     def discard(self) -> None:
         """Delete what was written."""
         if self._out is not None:
-            self._out.close()
+            with suppress(OSError):  # a full disk: what is left of it is deleted
+                self._out.close()
             self._out = None
         for path in self._made:
             path.unlink(missing_ok=True)

@@ -6,7 +6,9 @@ import os
 import resource
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,9 @@ from django.core.files.uploadhandler import StopUpload
 from django.db import connection
 from django.test import Client
 
+from arcweb.backups import catalogue, places
 from arcweb.backups import manifest as manifests
-from arcweb.backups import places
-from arcweb.backups.exceptions import CorruptCopy
+from arcweb.backups.exceptions import BackupError, CorruptCopy
 from arcweb.backups.job_handlers.receiving import run_receive
 from arcweb.backups.models import Backup
 from arcweb.backups.processes import run
@@ -30,7 +32,7 @@ from arcweb.events.models import Event
 from arcweb.jobs.context import JobContext
 from arcweb.jobs.exceptions import JobFailed
 from arcweb.jobs.models import Job
-from tests.backups.made import make_files, on_disk
+from tests.backups.made import make_copy, make_files, on_disk
 from tests.people import client_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("folder")]
@@ -302,3 +304,44 @@ def test_a_job_names_only_files_of_the_spool(folder: Path) -> None:
         with pytest.raises(JobFailed, match="names no uploaded file"):
             run_receive(JobContext(uuid.uuid4(), {"data": name, "manifest": "", "original": "x"}))
     assert (folder / "dear").exists()
+
+
+def test_the_same_copy_twice_at_once_leaves_the_one_that_came_first(folder: Path, elsewhere: Path) -> None:
+    manifest, _ = make_files(folder=elsewhere, source="redis-state", format_="rdb")
+    name, beside = manifest.file.name, manifests.manifest_name(manifest.file.name)
+    pairs = []
+    for number in "12":
+        pairs.append([places.spool() / f"upload-{kind}-{number}" for kind in ("data", "manifest")])
+        for path, source in zip(pairs[-1], (name, beside), strict=True):
+            path.write_bytes((elsewhere / source).read_bytes())
+    (first, described), second = pairs
+    came: list[Backup] = []
+
+    def meanwhile(_done: int) -> None:
+        came.append(receiving.accept(first, described, "first"))
+
+    with pytest.raises(BackupError, match="stands in the folder already"):
+        receiving.accept(*second, "second", meanwhile)
+    assert str(came[0].pk) == manifest.id
+    assert on_disk() == {name, beside}
+
+
+def test_other_bytes_do_not_come_back_as_a_copy_that_is_only_in_the_store(
+    folder: Path, elsewhere: Path
+) -> None:
+    """The row is proven, and the file that would count for it was never looked into."""
+    known = make_copy(remote=True, local=False)
+    described = folder / manifests.manifest_name(known.file)
+    whole = manifests.read(described)[0]
+    (folder / known.file).write_bytes(b"x" * (known.bytes or 0))
+    replace(whole, file=replace(whole.file, sha256=sha256(b"x" * (known.bytes or 0)).hexdigest())).write(
+        folder
+    )
+    assert any("other bytes" in trouble for trouble in catalogue.scan().troubles)
+    assert not Backup.objects.get(pk=known.pk).local
+    (folder / known.file).rename(elsewhere)
+    data, beside = (places.spool() / f"upload-{kind}-1" for kind in ("data", "manifest"))
+    elsewhere.rename(data)
+    described.rename(beside)
+    with pytest.raises(BackupError, match="other bytes"):
+        receiving.accept(data, beside, "x")
