@@ -54,7 +54,12 @@ def why_not(backup: Backup) -> str:
         who = f" by {backup.pinned_by}" if backup.pinned_by else ""
         return f"It is pinned{who}: unpin it first."
     rows = looks.rows()
-    copies = [looks.copy_of(row, None) for row in rows]
+    try:
+        seen = looks.standing(rows, ask_store=False)
+    except PlaceError as error:
+        return f"It cannot be seen what other copies there are. {error}"
+    # It counts itself, seen or not; what shall stand in for it has to be there.
+    copies = [looks.copy_of(row, seen | {backup.pk}) for row in rows]
     known = {copy.id: copy for copy in copies}
     id_ = str(backup.pk)
     if id_ not in known:

@@ -198,6 +198,14 @@ def test_the_last_proven_copy_is_refused_by_hand_in_words(folder: Path) -> None:
     deletion.delete(last.pk, reason="by hand")
 
 
+def test_by_hand_a_copy_whose_file_is_gone_stands_in_for_none(folder: Path) -> None:
+    old, newest = make_copy(days=1), make_copy()
+    (folder / newest.file).unlink()
+    assert "the last proven copy" in deletion.why_not(old)
+    make_copy(days=2)
+    assert deletion.why_not(old) == ""
+
+
 def test_by_hand_the_row_counts_no_longer_at_once_and_a_job_removes_the_files(folder: Path) -> None:
     make_copy()
     backup = make_copy(days=1)
