@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from arcweb.embedded.errors import EmbeddedError
 from arcweb.embedded.files import locked
 from arcweb.embedded.layout import Layout
-from arcweb.embedded.rdb_swap import ASKED, JOURNAL, STARTING, STOPPING, Swap
+from arcweb.embedded.rdb_swap import ASKED, JOURNAL, MOVING, STARTING, STOPPING, Swap
 from arcweb.embedded.run_lock import holder
 from arcweb.embedded.server import Tell
 from arcweb.embedded.valkey import Valkey
@@ -44,7 +44,9 @@ def exchange(layout: Layout, server: Valkey, tell: Tell) -> Swap:
             server.place.put_in()
             server.place.step(swap, STARTING)
         except (OSError, EmbeddedError) as error:
-            server.place.put_back(server.place.read() or swap)
+            noted = server.place.read() or swap
+            if noted.step in (MOVING, STARTING):  # before, nothing was moved, nor is it known what there was
+                server.place.put_back(noted)
             server.place.end(swap, f"Its files could not be moved ({error}): they are as before.", well=False)
         server.prepare(tell)
         server.start()

@@ -273,3 +273,27 @@ def test_old_files_of_a_server_that_no_copy_was_taken_of_are_kept(throwaway_stac
     assert exchange(stack.layout, server, str).well
     assert (server.place.aside / "appendonlydir").is_dir()
     assert not server.place.incoming.exists()
+
+
+def test_a_disk_that_is_full_before_anything_moved_takes_nothing_away(
+    throwaway_stack: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = throwaway_stack(postgres=False)
+    server, client = server_of(stack, "state"), client_of(stack)
+    fill(client)
+    prepare(server, rdb_of(server, client))
+    (server.place.incoming / "appendonlydir").rename(server.place.incoming / "another name")
+    client.set("newer", 1)
+    ask(server)
+    write = Place.write
+
+    def full(place: Place, swap: Swap) -> Swap:
+        if swap.step == rdb_swap.MOVING:
+            raise OSError(28, "No space left on device")
+        return write(place, swap)
+
+    monkeypatch.setattr(Place, "write", full)
+    ended = exchange(stack.layout, server, str)
+    assert not ended.well
+    assert "as before" in ended.sentence
+    assert client.get("newer") == b"1"
