@@ -30,6 +30,12 @@ SUFFIXES = {
     "incremental": ".tar.zst",
     "rdb": ".rdb.zst",
 }
+#: Bytes of a file at most, as a system of 64 bits and PostgreSQL's bigint count.
+LARGEST = 2**63 - 1
+#: Years that a time may be of: so that Python can tell each in every zone.
+YEARS = range(2, 9999)
+#: NUL as JSON writes it, and not a backslash that is followed by these letters.
+NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 COMPRESSIONS = {"custom": "zstd", "plain": "gzip", "base": "zstd", "incremental": "zstd", "rdb": "zstd"}
 AGE = ".age"
 FILE_NAME = re.compile(
@@ -129,6 +135,8 @@ class Manifest:
             raise CorruptCopy(f"The manifest's file name {manifest.file.name!r} is none that a copy has.")
         if manifest.file.bytes < 0 or manifest.file.raw_bytes < 0:
             raise CorruptCopy("The manifest gives a negative size.")
+        if max(manifest.file.bytes, manifest.file.raw_bytes) > LARGEST:
+            raise CorruptCopy("The manifest gives a size that no file has.")
         return manifest
 
     def write(self, folder: Path) -> str:
@@ -162,6 +170,13 @@ def parse(data: bytes) -> tuple[Manifest, str]:
         found = json.loads(data)
     except (ValueError, RecursionError):
         raise CorruptCopy("The manifest cannot be read: it is no JSON.") from None
+    try:
+        # NaN, infinity and half a character pair are no JSON that PostgreSQL keeps, nor is the character NUL.
+        plain = json.dumps(found, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        raise CorruptCopy("The manifest holds a number or a character that cannot be kept.") from None
+    if NUL.search(plain):
+        raise CorruptCopy("The manifest holds the character NUL.")
     return Manifest.from_json(found), hashlib.sha256(data).hexdigest()
 
 
@@ -201,7 +216,14 @@ def _made(kind: Any, found: Any, where: str) -> Any:
             moment = datetime.fromisoformat(found)
         except ValueError:
             raise CorruptCopy(f"A time of {where} cannot be read: {found[:40]!r}.") from None
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        try:
+            fits = moment.astimezone(UTC).year in YEARS
+        except OverflowError:
+            fits = False
+        if not fits:
+            raise CorruptCopy(f"A time of {where} is of no year that a copy can have: {found[:40]!r}.")
+        return moment
     if hasattr(kind, "__dataclass_fields__") and isinstance(found, dict):
         hints, known = get_type_hints(kind), {one.name for one in fields(kind)}
         given = {

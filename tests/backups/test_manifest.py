@@ -70,6 +70,33 @@ def test_what_is_wrong_is_named(change: dict[str, Any], words: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (b'"physical": {"a": NaN}', "cannot be kept"),
+        (b'"physical": {"a": -1e999}', "cannot be kept"),
+        (rb'"notes": ["\ud800"]', "cannot be kept"),
+        (rb'"notes": ["a\\\u0000"]', "NUL"),
+        (b'"taken_at": "0001-01-01T00:00:00+14:00"', "no year"),
+        (b'"finished_at": "9999-12-31T23:59:59"', "no year"),
+        (
+            (
+                b'"file": {"name": "NAME", "bytes": 1, "raw_bytes": 9223372036854775808,'
+                b' "sha256": "", "raw_sha256": "", "compression": "zstd"}'
+            ),
+            "no file has",
+        ),
+    ],
+)
+def test_what_the_catalogue_could_not_keep_is_refused(change: bytes, words: str) -> None:
+    """One such manifest in the folder would end every scan, or every page with a list."""
+    whole = example().to_bytes().rstrip()[:-1] + b', "redis": {"a": "\\\\u0000"}}'
+    assert manifest.parse(whole)[0].redis == {"a": r"\u0000"}
+    told = change.replace(b"NAME", example().file.name.encode())
+    with pytest.raises(CorruptCopy, match=words):
+        manifest.parse(whole[:-1] + b", " + told + b"}")
+
+
+@pytest.mark.parametrize(
     "name", ["../../x.dump.zst", "postgres.dump.zst", "postgres-20261123T070005Z-1a2b3c4d.dump.zst/../x", ""]
 )
 def test_no_file_elsewhere_is_meant(name: str) -> None:
