@@ -41,10 +41,12 @@ def save(schedule: Schedule) -> Schedule:
     cron = slots.parse(schedule.cron)
     minute, hour, day, month, weekday = cron.text.split()
     with transaction.atomic():
-        before = Schedule.objects.filter(pk=schedule.pk).first() if schedule.pk else None
+        before = Schedule.objects.select_for_update().filter(pk=schedule.pk).first() if schedule.pk else None
         now = timezone.now()
         if before is None or before.cron != cron.text or (schedule.enabled and not before.enabled):
             schedule.last_slot = now
+        else:  # a slot may have been started since `schedule` was read: it is not to run twice
+            schedule.last_slot = before.last_slot
         schedule.cron, schedule.changed_at = cron.text, now
         crontab, _ = CrontabSchedule.objects.get_or_create(
             minute=minute,

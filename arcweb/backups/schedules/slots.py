@@ -15,6 +15,8 @@ from celery.schedules import ParseException, crontab
 
 #: 29 February comes eight years apart around a century that is no leap year.
 FARTHEST = timedelta(days=366 * 8 + 2)
+#: What django-celery-beat's columns for months and weekdays hold.
+LONGEST_FIELD = 64
 FIELDS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
 
 
@@ -73,6 +75,8 @@ def parse(text: str) -> Cron:
             f"{text!r} has {len(fields)} fields instead of five: minute, hour, day of the month, month, "
             "weekday. Every day at 02:15 UTC is 15 2 * * *"
         )
+    if long := next((field for field in fields if len(field) > LONGEST_FIELD), ""):
+        raise BadCron(f"{long!r} is longer than {LONGEST_FIELD} characters; a list can be a span or a step.")
     try:
         found = crontab(**dict(zip(FIELDS, fields, strict=True)))
     except (ParseException, ValueError, TypeError, IndexError, ZeroDivisionError) as error:

@@ -215,3 +215,12 @@ def test_only_administrators_change_schedules(role: str) -> None:
     for address in (f"{ADDRESS}new/", f"{ADDRESS}{schedule.pk}/", f"{ADDRESS}{schedule.pk}/delete/"):
         assert client.post(address, {"typed": "night"}).status_code == 403
     assert Schedule.objects.filter(pk=schedule.pk).exists()
+
+
+def test_a_slot_that_began_while_the_schedule_was_being_changed_does_not_begin_again() -> None:
+    read = nightly()
+    tomorrow = timezone.now() + timedelta(days=1)
+    assert len(keeping.start_due(tomorrow)) == 1
+    read.name = "every night"
+    keeping.save(read)
+    assert not keeping.start_due(tomorrow)

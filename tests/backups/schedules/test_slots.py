@@ -43,10 +43,20 @@ def test_the_next_runs(cron: str, moment: str, following: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "15 2 * *", "61 2 * * *", "15 25 * * *", "a b c d e", "0 0 31 2 *", "15 2 * * * *", "*/0 * * * *"],
+    [
+        "",
+        "15 2 * *",
+        "61 2 * * *",
+        "15 25 * * *",
+        "a b c d e",
+        "0 0 31 2 *",
+        "15 2 * * * *",
+        "*/0 * * * *",
+        "15 2 * * " + ",".join("0123456" * 5),
+    ],
 )
 def test_what_is_no_time_is_refused_in_words(text: str) -> None:
-    with pytest.raises(slots.BadCron, match=r"fields|read|never"):
+    with pytest.raises(slots.BadCron, match=r"fields|read|never|longer"):
         slots.parse(text)
 
 
