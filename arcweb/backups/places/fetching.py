@@ -6,6 +6,7 @@ import hashlib
 import os
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -26,7 +27,8 @@ SPOOL_SECONDS = 24 * 3600
 
 def local_path(backup: Backup) -> Path | None:
     """The data file on this machine, in the folder or fetched before, with the length it should have."""
-    for path in (places.folder().path / backup.file, places.spool() / backup.file):
+    folder = places.folder().path
+    for path in (folder / backup.file, folder / "spool" / backup.file):
         try:
             if backup.file and path.stat().st_size == backup.bytes:
                 return path
@@ -42,12 +44,17 @@ def fetch(backup: Backup, progress: Progress = nothing) -> Path:
     SpaceError, PlaceError (Unreachable: try again later), and what `progress` raises.
     """
     if (found := local_path(backup)) is not None:
-        found.touch()  # nobody sweeps what is in use
+        with suppress(OSError):  # a folder that is only read needs no sweeping
+            found.touch()  # nobody sweeps what is in use
         return found
     if not backup.remote:
         raise PlaceError(f"{backup.file or 'The copy'} stands neither in the folder nor in the store.")
-    store, folder = places.store(), places.spool()
-    wanted, free = (backup.bytes or 0) + RESERVE, free_bytes(folder)
+    store = places.store()
+    try:
+        folder = places.spool()
+        wanted, free = (backup.bytes or 0) + RESERVE, free_bytes(folder)
+    except OSError as error:
+        raise PlaceError(f"The spool of the backups cannot be written: {error.strerror or error}.") from error
     if free < wanted:
         raise SpaceError(
             f"{folder} has {free // 1024**2:,} MB free, and {wanted // 1024**2:,} MB are needed to fetch "

@@ -247,3 +247,13 @@ def test_no_more_than_a_block_of_a_file_is_in_memory(admin: Client, folder: Path
     backup = make_copy(size=3_000_000)
     answer = admin.get(link_of(admin, backup))
     assert max(len(block) for block in answer.streaming_content) <= sending.BLOCK
+
+
+def test_a_folder_that_cannot_be_entered_is_told(admin: Client, backup: Backup, settings: Any) -> None:
+    link = link_of(admin, backup)
+    settings.ARC_BACKUP_DIR = Path("/dev/null/backups")
+    assert admin.get(f"/backups/{backup.pk}/download/").status_code == 200
+    answer = admin.post(f"/backups/{backup.pk}/download/")
+    assert answer.status_code == 409
+    assert "neither in the folder nor in the store" in answer.content.decode()
+    assert admin.get(link).status_code == 410
