@@ -117,8 +117,12 @@ class Restarter:
     def _swapped(self, done: swap.Swap, reason: str) -> tuple[bool, str]:
         """How an exchange of clusters went, and in words; one that does not start is taken back."""
         if not reason:
-            self._postgres.initialise(self._tell)
-            return True, f"{done.new} is the cluster now; the one of before is kept as {done.old}."
+            try:
+                self._postgres.initialise(self._tell)
+            except EmbeddedError as error:  # other passwords, say
+                reason = str(error)
+            else:
+                return True, f"{done.new} is the cluster now; the one of before is kept as {done.old}."
         swap.ask(self._layout, done.back())
         sentence = f"PostgreSQL did not start on {done.new}, so the cluster of before runs again: {reason}"
         self._tell(sentence)

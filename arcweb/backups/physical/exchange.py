@@ -93,7 +93,12 @@ def undo(journal: Journal, actor: Actor, told: Told = quiet) -> None:
     now_live = live.look()
     paused.begin(settings.ARC_BACKUP_DIR, paused.Pause(journal.id, now(), WHY))
     try:
-        _renamed(now_live.stack, Swap(journal.id, journal.before, journal.undone))
+        try:
+            _renamed(now_live.stack, Swap(journal.id, journal.before, journal.undone))
+        except BaseException:
+            if not (settings.ARC_LAYOUT.real_servers_dir / journal.undone).is_dir():
+                swap.withdraw(settings.ARC_LAYOUT)  # else a start days later would do it, unasked
+            raise
         journal.undone_at, journal.keep_until = now(), (datetime.now(UTC) + KEPT).isoformat()
         journals().write(journal)
         _bring_forward()

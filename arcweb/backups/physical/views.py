@@ -43,6 +43,8 @@ def point_in_time(request: HttpRequest) -> HttpResponse:
                 return _page(_asked(doing.ask(chosen, said_of(current_actor()))))
             except BackupError as error:
                 form.add_error(None, str(error))
+            except OSError as error:
+                form.add_error(None, _unwritten(error))
         elif picture.best(chosen) is None:
             form.add_error("moment", "That time cannot be reached: see the timeline.")
     rows = [
@@ -150,7 +152,13 @@ def _do(request: HttpRequest, restore: UUID, act: Callable[[], str]) -> HttpResp
             messages.success(request, said)
     except BackupError as error:
         messages.error(request, str(error))
+    except OSError as error:
+        messages.error(request, _unwritten(error))
     return _page(journal)
+
+
+def _unwritten(error: OSError) -> str:
+    return f"The folder of the backups cannot be written: {error.strerror or error}. Nothing was begun."
 
 
 def _page(journal: Journal) -> HttpResponse:
