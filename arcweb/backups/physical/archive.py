@@ -82,13 +82,14 @@ def look(segment_bytes: int = SEGMENT_BYTES) -> Archive:
     try:
         for path in place.iterdir():
             if one := segments.parse(path.name, segment_bytes):
-                found = path.stat()
+                try:
+                    found = path.stat()
+                except FileNotFoundError:
+                    continue  # pruned while we looked, or a link to nowhere
                 times[one] = datetime.fromtimestamp(found.st_mtime, UTC)
                 total += found.st_size
             elif named := segments.HISTORY.fullmatch(path.name):
                 histories[int(named[1], 16)] = _text(path)
-    except FileNotFoundError:
-        return look(segment_bytes)  # pruned while we looked
     except OSError as error:
         raise BackupError(f"The archive {place} cannot be read: {error.strerror}.") from error
     return Archive(place, segment_bytes, times, histories, total)
@@ -116,8 +117,9 @@ def prune(*, now: datetime | None = None) -> Pruned:
     """Removes segments that no moment of the last ARC_WAL_DAYS needs. What is younger than a day stays.
 
     Needed is what follows the newest base backup from before those days, or the oldest one in them. An older
-    one holds its own moment and the log for it, and no other. Where no archive is seen nothing is done. Bad
-    copies hold their segments too: somebody may mend them.
+    one holds its own moment and the log for it, and no other. What is not proven pushes out no log that a
+    proven one needs. Where no archive is seen nothing is done. Bad copies hold their segments too: somebody
+    may mend them.
     """
     moment = now or datetime.now(UTC)
     if why_not():
@@ -131,7 +133,10 @@ def prune(*, now: datetime | None = None) -> Pruned:
     if any(row.manifest is None for row in kept):
         return Pruned()  # one is being taken: what it will need is not known yet
     begin = moment - timedelta(days=settings.ARC_WAL_DAYS)
-    latest = max((row.taken_at for row in kept if row.taken_at and row.taken_at <= begin), default=begin)
+    # A recovery has to begin with one that can be read: what is proven, or, while nothing is, not known bad.
+    old = [row for row in kept if row.taken_at and row.taken_at <= begin and row.state != "bad"]
+    usable = [row for row in old if row.state == "verified"] or old
+    latest = max((row.taken_at for row in usable if row.taken_at), default=begin)
     needed = [row for row in kept if row.taken_at is None or row.taken_at >= latest]
     physical = [(row.manifest or {}).get("physical", {}) for row in needed]
     size = max((int(one.get("segment_bytes", SEGMENT_BYTES)) for one in physical), default=SEGMENT_BYTES)

@@ -291,6 +291,11 @@ def test_pruning_keeps_what_the_oldest_backup_needs_and_what_is_young(here: Stac
     assert settings.ARC_WAL_DAYS == 14
     archive.prune(now=datetime.now(UTC) + timedelta(days=13))
     assert first in {one.name() for one in archive.look().times}
+    for state in ("hashed", "bad"):
+        Backup.objects.filter(pk=story.incremental.id).update(state=state)
+        archive.prune(now=datetime.now(UTC) + timedelta(days=15))
+        assert first in {one.name() for one in archive.look().times}, "the proven one begins there"
+    Backup.objects.filter(pk=story.incremental.id).update(state="verified", verified_at=later)
     archive.prune(now=datetime.now(UTC) + timedelta(days=15))
     newest = story.incremental.physical["first_segment"]
     assert newest > first
