@@ -9,6 +9,7 @@ from django.db.models import Count, Max, Q
 from django.utils import timezone
 
 from arcweb.backups.models import Backup, Source
+from arcweb.backups.retention import TOLERANCE
 from arcweb.jobs.progress import duration
 from arcweb.panels import State
 
@@ -20,7 +21,11 @@ TOO_OLD = timedelta(hours=50)
 
 @dataclass(frozen=True)
 class Standing:
-    """One source; a time is None where there is none. failures: failed runs since the last whole copy."""
+    """One source; a time is None where there is none. failures: failed runs since the last whole copy.
+
+    A copy of one schema or one agent brings back no source, and one that is dated in the future is from a
+    clock that was wrong: they are no restore points.
+    """
 
     source: str
     now: datetime
@@ -93,18 +98,21 @@ class Standing:
 
 def standings() -> list[Standing]:
     """Every source, PostgreSQL first. Two queries, whatever the number of copies."""
-    whole = Q(state__in=["written", "hashed", "verified"])
+    now = timezone.now()
+    point = Q(scope={}, taken_at__lte=now + TOLERANCE)
+    whole = point & Q(state__in=["written", "hashed", "verified"])
+    proven = point & Q(state="verified")
     found = {
         row["source"]: row
         for row in Backup.objects.order_by()
         .values("source")
         .annotate(
-            proven_at=Max("taken_at", filter=Q(state="verified")),
+            proven_at=Max("taken_at", filter=proven),
             newest_at=Max("taken_at", filter=whole),
             last_verified=Max("verified_at"),
             whole_made=Max("created_at", filter=whole),
             copies=Count("id", filter=whole),
-            proven=Count("id", filter=Q(state="verified")),
+            proven=Count("id", filter=proven),
             bad=Count("id", filter=Q(state="bad")),
             active=Count("id", filter=Q(state="running")),
         )
@@ -118,7 +126,6 @@ def standings() -> list[Standing]:
         last = found[source]["whole_made"]
         if last is None or created > last:
             failures.setdefault(source, []).append(trouble)
-    now = timezone.now()
     return [
         Standing(
             source,
