@@ -43,6 +43,16 @@ class BackupQuerySet(models.QuerySet["Backup"]):
             )
         )
 
+    def unprove_children(self, pk: UUID, trouble: str) -> int:
+        """Incremental copies that build upon that one, directly or not, are proven no longer; how many."""
+        known, parents = {pk}, {pk}
+        while parents:
+            children = self.filter(parent__in=parents, format="incremental").values_list("pk", flat=True)
+            parents = set(children) - known  # manifests from outside may go in a circle
+            known |= parents
+        below = self.filter(pk__in=known - {pk}, state="verified")
+        return below.update(state="hashed", trouble=trouble)
+
     def of_job(self, job: UUID) -> Backup | None:
         """The copy that this job took, if it took one that is not bad."""
         return self.present().exclude(state="bad").filter(job=job).first()

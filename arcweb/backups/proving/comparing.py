@@ -44,6 +44,11 @@ def rows(connection: Connection, manifest: Manifest, ladder: Ladder) -> str:
             "It was restored without an error. It came from outside without a manifest, so that nothing is "
             "known to compare its rows with: it never counts as proven."
         )
+    if not manifest.tables:
+        raise NotTried(
+            "It was restored without an error. Its manifest names no table, so that there is nothing to "
+            "compare its rows with: it never counts as proven."
+        )
     version = str(manifest.client.get("content", content.VERSION))
     if version != content.VERSION:
         raise NotTried(
@@ -54,8 +59,8 @@ def rows(connection: Connection, manifest: Manifest, ladder: Ladder) -> str:
     def said(done: int, total: int, count: int, name: str) -> None:
         ladder.say(f"comparing: table {done + 1} of {total}, {count:,} rows of {name}")
 
-    schema = str(manifest.scope.get("schema", ""))
-    found = content.look(connection, schema=schema, progress=said)
+    # Everything that is there, also where the manifest speaks of one schema: nothing comes in unseen.
+    found = content.look(connection, progress=said)
     differences = _differences(manifest.tables, found.tables)
     if differences:
         more = f"; and {len(differences) - MOST:,} more tables" if len(differences) > MOST else ""

@@ -48,9 +48,13 @@ def _stands(folder: Path) -> bool:
 
 
 def manifest(backup: Backup) -> Manifest:
-    """The manifest beside the file, when it is the one that the catalogue knows. Raises CorruptCopy."""
-    path = Path(settings.ARC_BACKUP_DIR) / manifests.manifest_name(backup.file)
-    if backup.local:
+    """The manifest beside the file, when it is the one that the catalogue knows. Raises CorruptCopy.
+
+    A copy whose file was fetched from the store has none beside it: the folder may be away altogether.
+    """
+    folder = Path(settings.ARC_BACKUP_DIR)
+    path, here = folder / manifests.manifest_name(backup.file), (folder / backup.file).is_file()
+    if backup.local and (here or not backup.remote):
         try:
             found, sha256 = manifests.read(path)
         except FileNotFoundError:

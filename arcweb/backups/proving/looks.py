@@ -14,12 +14,14 @@ from arcweb.backups.content import OURS
 
 Connection = psycopg.Connection[Any]
 
+# The index of a partitioned table holds no row, and is valid once each partition has one attached: pg_dump
+# brings it as it was, also while a new one is being made partition by partition.
 OBJECTS = f"""
     SELECT (SELECT count(*) FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indrelid
             JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE {OURS}),
            (SELECT array_agg(i.indexrelid::regclass::text ORDER BY 1) FROM pg_index AS i
             JOIN pg_class AS c ON c.oid = i.indrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
-            WHERE NOT (i.indisvalid AND i.indisready AND i.indislive) AND {OURS}),
+            WHERE NOT (i.indisvalid AND i.indisready AND i.indislive) AND c.relkind <> 'p' AND {OURS}),
            (SELECT count(*) FROM pg_constraint AS k JOIN pg_class AS c ON c.oid = k.conrelid
             JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE {OURS}),
            (SELECT array_agg(k.conname::text ORDER BY 1) FROM pg_constraint AS k
@@ -170,6 +172,7 @@ def nearest(connection: Connection, index: VectorIndex) -> tuple[str, list[float
         condition=condition,
     )
     with connection.transaction():
+        connection.execute("SET LOCAL enable_indexscan = on")  # somebody may have it off for the role
         connection.execute("SET LOCAL enable_seqscan = off")
         connection.execute("SET LOCAL enable_bitmapscan = off")
         connection.execute("SET LOCAL enable_sort = off")

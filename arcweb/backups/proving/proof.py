@@ -177,6 +177,8 @@ def _write(backup: Backup, outcome: Outcome) -> None:
             trouble = outcome.trouble + (ELSEWHERE if backup.local and backup.remote else "")
             if rows.update(state=Backup.State.BAD, trouble=trouble, **tried):
                 record("backup.bad", obj=backup, note=trouble, data={"source": backup.source})
+                below = f"It builds on {backup.file}, which is bad: it cannot be restored."
+                Backup.objects.unprove_children(backup.pk, below)
         else:
             rows.update(**tried)
             logger.warning("The copy %s was not verified: %s", backup, outcome.trouble)

@@ -116,6 +116,15 @@ def test_an_index_that_is_not_used_is_found(restored: tuple[str, Manifest]) -> N
             comparing.structure(connection, manifest)
 
 
+def test_an_index_that_partitions_still_lack_is_no_damage(restored: tuple[str, Manifest]) -> None:
+    name, manifest = restored
+    with server.connect(name) as connection, connection.transaction(force_rollback=True):
+        connection.execute("CREATE INDEX on_the_way ON ONLY events.events (kind)")
+        connection.execute("SET LOCAL enable_indexscan = off")
+        assert "Valid indexes" in comparing.structure(connection, manifest)
+        assert "gave 10 neighbours" in comparing.vectors(connection)
+
+
 def test_a_search_that_no_index_gives_is_found(
     restored: tuple[str, Manifest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,5 +170,11 @@ def test_hashes_of_another_kind_are_not_compared(restored: tuple[str, Manifest])
             comparing.rows(connection, replace(manifest, client={"content": "0"}), Ladder(Console()))
         with pytest.raises(NotTried, match="had the extension postgis"):
             comparing.extensions(connection, replace(manifest, extensions={"postgis": "3", "vector": "0"}))
+        with pytest.raises(NotTried, match="names no table"):
+            comparing.rows(connection, replace(manifest, tables=[]), Ladder(Console()))
+        agents = [one for one in manifest.tables if one.schema == "agents"]
+        part = replace(manifest, scope={"schema": "agents"}, tables=agents)
+        with pytest.raises(CorruptCopy, match=r"events\.\w+ is not in the manifest"):
+            comparing.rows(connection, part, Ladder(Console()))
         older = replace(manifest, extensions={"vector": "0.1"})
         assert "0.1 in the copy" in comparing.structure(connection, older)

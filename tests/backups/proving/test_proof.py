@@ -10,10 +10,12 @@ from typing import Any
 
 import pyrage
 import pytest
+from django.utils import timezone
 
 from arcweb.backups import manifest as manifests
 from arcweb.backups import seals
 from arcweb.backups.models import Backup
+from arcweb.backups.places import fetching
 from arcweb.backups.proving import proof
 from arcweb.backups.taking import Options, take
 from tests.backups.proving import sample
@@ -98,6 +100,32 @@ def test_damage_is_found_and_said(source: Sample, folder: Path, damage: str) -> 
     assert (folder / backup.file).exists() == (damage != "gone")
     # The copy beside it is none the worse, and a bad one that is whole again is proven again.
     assert Backup.objects.get(pk=beside.pk).state == Backup.State.HASHED
+
+
+def test_what_builds_on_a_bad_copy_is_proven_no_longer(source: Sample, folder: Path) -> None:
+    backup = copy(source, folder)
+    above = backup
+    for _ in range(2):
+        above = copy(source, folder, state="verified", verified_at=timezone.now(), parent=above)
+    Backup.objects.filter(pk=backup.pk).update(parent=above)  # a circle is walked once
+    Backup.objects.update(format="incremental")
+    flip(folder / backup.file)
+    assert proven(backup).verdict == "bad"
+    below = Backup.objects.exclude(pk=backup.pk)
+    assert [one.state for one in below] == ["hashed", "hashed"]
+    assert all(backup.file in one.trouble for one in below)
+
+
+def test_a_folder_that_is_away_says_nothing_about_a_copy_in_the_store(
+    source: Sample, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = copy(source, folder, remote=True)
+    away = folder / "away"
+    away.mkdir()
+    for path in folder.glob("postgres-*"):
+        path.rename(away / path.name)
+    monkeypatch.setattr(fetching, "fetch", lambda row, progress: away / row.file)
+    assert proven(backup).verdict == "proven"
 
 
 def test_manifests_that_are_not_the_copys_own_are_found(source: Sample, folder: Path) -> None:
