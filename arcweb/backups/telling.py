@@ -80,13 +80,15 @@ class Anomaly:
 
 
 def anomaly(source: str) -> Anomaly | None:
-    """None with fewer than three copies of one format and scope to compare with."""
-    whole = Backup.objects.filter(source=source, state__in=["written", "hashed", "verified"], raw_bytes__gt=0)
+    """Of whole copies; None with fewer than three of the same format to compare with."""
+    whole = Backup.objects.filter(
+        source=source, state__in=["written", "hashed", "verified"], scope={}, raw_bytes__gt=0
+    )
     newest = whole.order_by("-taken_at").defer("manifest").first()
     if newest is None:
         return None
     before = (
-        whole.filter(format=newest.format, scope=newest.scope, taken_at__lt=newest.taken_at)
+        whole.filter(format=newest.format, taken_at__lt=newest.taken_at)
         .order_by("-taken_at")
         .values_list("raw_bytes", flat=True)[:COMPARED]
     )
@@ -101,7 +103,7 @@ def fits() -> tuple[float, int] | None:
     """How many more copies as large as the newest of PostgreSQL fit, and the free bytes; None: unknown."""
     last = (
         Backup.objects.filter(
-            source=Source.POSTGRES, state__in=["written", "hashed", "verified"], bytes__gt=0
+            source=Source.POSTGRES, state__in=["written", "hashed", "verified"], scope={}, bytes__gt=0
         )
         .order_by("-taken_at")
         .values_list("bytes", flat=True)

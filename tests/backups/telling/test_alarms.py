@@ -60,6 +60,17 @@ def test_age_counts_from_the_last_proven_copy_alone() -> None:
     assert cards.look(telling.figures()).well.startswith("the last proven restore point is 2 h")
 
 
+def test_a_part_or_a_copy_of_tomorrow_is_no_restore_point() -> None:
+    copy(age=timedelta(hours=30))
+    copy(age=timedelta(hours=1), scope={"agent": "1a2b3c4d-0000-4000-8000-000000000000"}, bytes=1)
+    copy(age=-DAY)
+    assert fires("backups.age")
+    assert telling.figures()["proven:postgres"] == 1
+    found = telling.fits()
+    assert found is not None
+    assert found[0] < found[1] / 2  # in copies of the database, not of the agent
+
+
 def test_without_schedule_and_copy_nobody_knows() -> None:
     Schedule.objects.all().delete()
     with pytest.raises(Unknown, match="no schedule and no copy"):
