@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import uuid
 from pathlib import Path
 
 from django.db import transaction
@@ -76,12 +77,14 @@ def _complete(backup: Backup, path: Path) -> bool:
         complete = manifest.id == str(backup.pk) and (
             (path.parent / manifest.file.name).stat().st_size == manifest.file.bytes
         )
-    except (CorruptCopy, OSError):
+        parent = Backup.objects.filter(pk=uuid.UUID(manifest.parent)).first() if manifest.parent else None
+    except (CorruptCopy, OSError, ValueError):
         return False
     return complete and bool(
         Backup.objects.filter(pk=backup.pk, state=Backup.State.RUNNING).update(
             state=Backup.State.WRITTEN,
             local=True,
+            parent=parent,
             finished_at=Now(),
             **Backup.objects.fields(manifest, sha256),
         )

@@ -124,6 +124,8 @@ def _explained(taker: Taker, work: Work) -> Manifest:
         return taker(work)
     except psycopg.Error as error:
         raise BackupError(f"PostgreSQL ended the backup: {first_line(error)}") from error
+    except CorruptCopy as error:  # of another copy: of this one there is no row yet that could be bad
+        raise BackupError(str(error)) from error
 
 
 def _of_disk(error: OSError, folder: Path) -> BackupError:

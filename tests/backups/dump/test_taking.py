@@ -354,6 +354,22 @@ def test_a_copy_that_cannot_be_read_back_is_not_kept(
     next_one_is_fine(folder)
 
 
+def test_damage_that_a_taker_finds_elsewhere_leaves_no_run_under_way(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, transactional_db: None
+) -> None:
+    def finds(work: Any) -> Any:
+        raise CorruptCopy("The base backup that it would build upon is damaged.")
+
+    monkeypatch.setattr("arcweb.backups.dump.take", finds)
+    with pytest.raises(BackupError, match="build upon is damaged"):
+        take(Options())
+    failed = Backup.objects.get()
+    assert (failed.state, failed.trouble) == (
+        "failed",
+        "The base backup that it would build upon is damaged.",
+    )
+
+
 def test_a_job_is_not_content_with_a_bad_copy_of_its_own(agents: list[Agent], folder: Path) -> None:
     job = uuid.uuid4()
     first = take(Options(format="plain"), job=job)
