@@ -131,6 +131,8 @@ class Manifest:
             raise CorruptCopy(
                 f"The manifest's source {manifest.source!r} or format {manifest.format!r} is unknown."
             )
+        if (manifest.source == "postgres") == (manifest.format == "rdb"):
+            raise CorruptCopy(f"No copy of {manifest.source} has the format {manifest.format!r}.")
         if not FILE_NAME.fullmatch(manifest.file.name):
             raise CorruptCopy(f"The manifest's file name {manifest.file.name!r} is none that a copy has.")
         if manifest.file.bytes < 0 or manifest.file.raw_bytes < 0:

@@ -57,6 +57,8 @@ def test_the_same_comes_back(tmp_path: Path) -> None:
         ({"made_by": "somebody"}, "none of this program"),
         ({"id": "../../etc/passwd"}, "no UUID"),
         ({"source": "mysql"}, "unknown"),
+        ({"source": "redis-state"}, "No copy of redis-state"),
+        ({"format": "rdb"}, "No copy of postgres"),
         ({"taken_at": "yesterday"}, "time"),
         ({"file": {"name": "x"}}, "missing"),
         ({"tables": [{"schema": "a", "name": "b", "rows": "many", "sha256": ""}]}, "wrong kind"),

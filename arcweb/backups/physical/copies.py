@@ -8,7 +8,8 @@ from typing import IO
 
 from django.conf import settings
 
-from arcweb.backups.exceptions import BackupError, KeyMissing
+from arcweb.backups.encryption import identities
+from arcweb.backups.exceptions import BackupError
 from arcweb.backups.manifest import Manifest
 from arcweb.backups.models import Backup
 from arcweb.backups.streams import open_copy
@@ -37,15 +38,3 @@ def folder() -> Path:
 def manifest_of(backup: Backup) -> Manifest:
     """Raises CorruptCopy."""
     return Manifest.from_json(backup.manifest)
-
-
-def identities() -> list[str]:
-    """Of ARC_BACKUP_IDENTITY_FILE. Raises KeyMissing when that file cannot be read."""
-    if not settings.ARC_BACKUP_IDENTITY_FILE:
-        return []
-    try:
-        text = Path(settings.ARC_BACKUP_IDENTITY_FILE).read_text()
-    except OSError as error:
-        raise KeyMissing(f"ARC_BACKUP_IDENTITY_FILE cannot be read: {error.strerror}.") from error
-    lines = (line.strip() for line in text.splitlines())
-    return [line for line in lines if line and not line.startswith("#")]

@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 PART, MOST_PARTS = 8 * 1024**2, 9_000
 #: Seconds, and how often one request is tried in all; how often a download goes on after it was cut.
 CONNECT_SECONDS, READ_SECONDS, TRIES = 5, 60, 4
+NO_ADDRESS = "ARC_BACKUP_S3_ENDPOINT is no address. A good value is https://s3.example.org."
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,10 @@ class S3Store:
             missing = "ARC_BACKUP_S3_SECRET" if access.key_id else "ARC_BACKUP_S3_KEY_ID"
             raise PlaceError(f"The store needs a key's id and its secret, and {missing} is not set.")
         self._access, self._part = access, part
-        host = urlsplit(access.endpoint).hostname or "Amazon S3"
+        try:
+            host = urlsplit(access.endpoint).hostname or "Amazon S3"
+        except ValueError:
+            raise PlaceError(NO_ADDRESS) from None
         self.label = f"the bucket {access.bucket} at {host}"
         try:
             boto3, config = importlib.import_module("boto3"), importlib.import_module("botocore.config")
@@ -79,9 +83,7 @@ class S3Store:
                 ),
             )
         except ValueError as error:
-            raise PlaceError(
-                "ARC_BACKUP_S3_ENDPOINT is no address. A good value is https://s3.example.org."
-            ) from error
+            raise PlaceError(NO_ADDRESS) from error
 
     def names(self) -> Iterator[tuple[str, int]]:
         start = self._key("")

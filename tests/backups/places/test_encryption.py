@@ -152,6 +152,7 @@ def test_the_memory_of_encryption_does_not_grow_with_the_copy(tmp_path: Path) ->
         ({"ARC_BACKUP_S3_KEY_ID": ""}, "backups.E002", "ARC_BACKUP_S3_KEY_ID is not set"),
         ({"ARC_BACKUP_S3_ENDPOINT": "http://s3.example.org"}, "backups.W002", "without TLS"),
         ({"ARC_BACKUP_S3_ENDPOINT": "s3.example.org"}, "backups.E002", "is no address"),
+        ({"ARC_BACKUP_S3_ENDPOINT": "https://[s3"}, "backups.E002", "is no address"),
         ({}, "", ""),
     ],
 )
