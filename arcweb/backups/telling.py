@@ -27,9 +27,9 @@ CHARTED = 60
 def free_bytes() -> int | None:
     """What may still be written to the folder of the backups; None where it cannot be known."""
     folder = Path(settings.ARC_BACKUP_DIR)
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
     try:
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
         return streams.free_bytes(folder)
     except OSError:
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -59,7 +60,7 @@ def why_not() -> str:
     place = folder()
     if place is None:
         return UNSET
-    if place.is_dir():
+    if os.path.isdir(place):  # noqa: PTH112 - False too where it may not be asked
         return ""
     if settings.ARC_WAL_ARCHIVE_DIR:
         return (
