@@ -39,6 +39,19 @@ def test_the_headline_is_the_newest_proven_restore_point() -> None:
     assert (stand().copies, stand().proven) == (3, 2)
 
 
+def test_a_part_is_no_restore_point_of_the_whole() -> None:
+    copy(age=timedelta(hours=30))
+    copy(age=timedelta(hours=1), scope={"schema": "agents"})
+    assert stand().ago == "1 d 6 h ago"
+
+
+def test_the_headline_is_there_whatever_else_is_wrong() -> None:
+    copy(age=timedelta(hours=3))
+    copy("hashed", source="redis-state", format="rdb")
+    page = client_of("viewer").get(LIST).content.decode()
+    assert "Last proven restore point of PostgreSQL: 3 h ago. Redis state has 1 copy, none proven" in page
+
+
 @pytest.mark.parametrize(
     ("hours", "state", "word"), [(25, "good", "Proven"), (27, "warn", "Old"), (51, "bad", "Old")]
 )

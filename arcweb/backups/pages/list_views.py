@@ -56,6 +56,7 @@ def backups(request: HttpRequest) -> HttpResponse:
             "Backups",
             standings=stand,
             verdict=worst if worst.state != "good" else ours[0],
+            headline=ours[0],
             lines=[Line(row) for row in page.rows],
             page=page,
             chosen_source=request.GET.get("source", ""),
