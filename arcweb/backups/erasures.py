@@ -13,7 +13,7 @@ import os
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,9 @@ from arcweb.backups.exceptions import BackupError
 from arcweb.backups.manifest import sync_folder
 
 NAME = "erasures.jsonl"
+#: An erasure bears the time at which it was ordered: a copy that was begun while it was carried out still
+#: holds what it erased, and the clocks of this machine and of PostgreSQL differ. Twice does no harm.
+MARGIN = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -61,13 +64,22 @@ def kinds() -> dict[str, str]:
 
 
 def order(folder: Path, kind: str, what: dict[str, Any], *, by: str = "") -> Erasure:
-    """Write it down, on the disk when this returns. Raises BackupError for an unknown kind, OSError."""
+    """Write it down, on the disk when this returns. Raises BackupError for an unknown kind, and for what
+    PostgreSQL could never look for: every restore would fail over it. Raises OSError."""
     if kind not in kinds():
         raise BackupError(
             f"Nothing here can erase {kind!r}; known are {', '.join(sorted(_erasers)) or 'none'}."
         )
     erasure = Erasure(str(uuid.uuid4()), kind, what, datetime.now(UTC).isoformat(), by)
-    line = json.dumps(asdict(erasure), ensure_ascii=False).encode() + b"\n"
+    try:
+        line = json.dumps(asdict(erasure), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    except (ValueError, RecursionError):
+        line = b""
+    if not line or _holds_zero(what):
+        raise BackupError(
+            "Nothing was erased: PostgreSQL can hold neither zero characters, nor half of a surrogate pair, "
+            "nor numbers like NaN in JSON, so that nothing has such metadata."
+        )
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle = os.open(folder / NAME, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
@@ -108,8 +120,16 @@ def read(folder: Path) -> list[Erasure]:
 
 
 def newer_than(folder: Path, moment: datetime) -> list[Erasure]:
-    """Those ordered after that moment. Raises BackupError as `read` does."""
-    return [one for one in read(folder) if datetime.fromisoformat(one.at) >= moment]
+    """Those that a copy of that moment may still hold. Raises BackupError as `read` does."""
+    return [one for one in read(folder) if datetime.fromisoformat(one.at) >= moment - MARGIN]
+
+
+def _holds_zero(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_holds_zero, [*value.keys(), *value.values()]))
+    if isinstance(value, list):
+        return any(map(_holds_zero, value))
+    return isinstance(value, str) and "\0" in value
 
 
 def apply(connection: psycopg.Connection[Any], wanted: list[Erasure]) -> list[str]:

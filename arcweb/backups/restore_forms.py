@@ -94,7 +94,7 @@ class ErasureForm(forms.Form):
         elif given.get("kind") == "metadata":
             try:
                 found = json.loads(given.get("metadata", ""))
-            except ValueError:
+            except (ValueError, RecursionError):
                 found = None
             if isinstance(found, dict) and found:
                 given["what"] = {"metadata": found}

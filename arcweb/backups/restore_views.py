@@ -142,6 +142,8 @@ def discard(request: HttpRequest, restore: UUID) -> HttpResponse:
 
     def act(journal: Journal) -> Journal:
         with folder().locked("discard"):
+            # As it stands now: meanwhile it may have been exchanged, and then it can be undone.
+            journal = _journal(restore)
             kept.discard(journal)
         messages.success(request, "What was prepared is dropped; the live database was not touched.")
         return journal
@@ -155,9 +157,13 @@ def erasures(request: HttpRequest) -> HttpResponse:
     form = ErasureForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         given = form.cleaned_data
-        said = erasing.erase(given["kind"], given["what"], by=current_actor().id)
-        messages.success(request, " ".join(said) + " Restores of older copies do it again.")
-        return HttpResponseRedirect(reverse("admin:backups_erasures"))
+        try:
+            said = erasing.erase(given["kind"], given["what"], by=current_actor().id)
+        except BackupError as error:
+            form.add_error(None, str(error))
+        else:
+            messages.success(request, " ".join(said) + " Restores of older copies do it again.")
+            return HttpResponseRedirect(reverse("admin:backups_erasures"))
     trouble = ""
     try:
         found = erased.read(settings.ARC_BACKUP_DIR)

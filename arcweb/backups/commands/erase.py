@@ -61,7 +61,7 @@ class Erase(Subcommand):
 def _filter(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict) or not found:
         raise BackupError(

@@ -67,7 +67,7 @@ def find(copy: Connection, said: str) -> Agent:
     if found:
         ids = ", ".join(id_ for id_, _ in found[:MOST_NAMED])
         raise BackupError(f"{len(found)} agents of the copy are called {said!r}: give the id of one ({ids}).")
-    raise BackupError(f"The copy holds no agent {said!r}.")
+    raise BackupError(f"The copy holds no agent {said!r}, or it was erased since.")
 
 
 def collect(copy: Connection, agent: str) -> Rows:

@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
+from django.conf import settings
 from psycopg import sql
 
-from arcweb.backups import content, scratch, server
+from arcweb.backups import content, erasures, scratch, server
 from arcweb.backups.exceptions import BackupError
 from arcweb.backups.proving import loading as proving
 from arcweb.backups.restore import agent_rows, databases, migrating, streaming, telling
@@ -103,8 +104,21 @@ def _scratch(source: Source) -> Iterator[Connection]:
             migrating.bring_forward(name)
         else:
             migrating.refuse_newer(source.manifest.migrations)
-        with server.connect(name, application="arcweb-restore") as copy:
+        with databases.connected(name) as copy:
+            _erase(copy, source)
             yield copy
+
+
+def _erase(copy: Connection, source: Source) -> None:
+    """What was erased since does not come back by a part either: under a new id nothing would find it."""
+    try:
+        with copy.transaction():
+            erasures.apply(copy, erasures.newer_than(settings.ARC_BACKUP_DIR, source.since))
+    except psycopg.Error as error:
+        raise BackupError(
+            f"What was erased since could not be erased from the copy, so that nothing of it is restored: "
+            f"{server.first_line(error)}"
+        ) from error
 
 
 def _new_schema(live: Connection, table: str) -> str:

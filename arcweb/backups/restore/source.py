@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
@@ -36,6 +37,12 @@ class Source:
     manifest: Manifest | None
     backup: str = ""
     trusted: bool = False
+
+    @property
+    def since(self) -> datetime:
+        """What was erased after this moment may be in the copy; a file that is not ours may lie about it."""
+        known = self.manifest is not None and self.trusted
+        return self.manifest.taken_at if self.manifest and known else datetime.fromtimestamp(0, UTC)
 
     @property
     def plain(self) -> bool:
@@ -157,7 +164,7 @@ def find(said: str, *, trust: bool = False) -> Source:
     if _like_id(said) and len(known) == 1:
         own = known[0]
         path = Path(settings.ARC_BACKUP_DIR) / own.file.name
-        return Source(path, own, own.id, trust or seals.is_ours(own))
+        return Source(path, own, str(uuid.UUID(own.id)), trust or seals.is_ours(own))
     raise BackupError(
         f"There is no copy {said!r}: neither a file, nor the id of one that the catalogue or a manifest in "
         f"{settings.ARC_BACKUP_DIR} has. `manage.py backup list` shows them."
@@ -169,7 +176,8 @@ def _of_path(path: Path, trust: bool) -> Source:
     own = manifest.read(beside)[0] if beside.is_file() else None
     if own is not None and own.file.name != path.name:
         raise CorruptCopy(f"{beside.name} is the manifest of another copy, {own.file.name}.")
-    return Source(path, own, own.id if own else "", trust or (own is not None and seals.is_ours(own)))
+    id_ = str(uuid.UUID(own.id)) if own else ""  # in the one form that addresses have
+    return Source(path, own, id_, trust or (own is not None and seals.is_ours(own)))
 
 
 def _like_id(said: str) -> bool:

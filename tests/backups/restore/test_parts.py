@@ -6,6 +6,7 @@ import pytest
 from django.db import connection
 
 from agents.models import Agent
+from arcweb.backups import erasures
 from arcweb.backups.exceptions import BackupError
 from arcweb.backups.restore import parts
 from arcweb.backups.restore.source import of_backup
@@ -90,3 +91,14 @@ def test_a_table_returns_in_a_schema_of_its_own(world: World) -> None:
     assert parts.restore_table(source, "agents.memories")["table"] != found["table"]
     with pytest.raises(BackupError, match=r"agents\.agents"):
         parts.restore_table(source, "agents.nothing")
+
+
+def test_what_was_erased_comes_back_by_no_part_of_a_copy(world: World) -> None:
+    gone = Agent.objects.get(name="Agent 1")
+    erasures.order(world.backups, "agent", {"id": str(gone.pk)})
+    source = of_backup(world.backup())
+    for name in ("", "under another name"):
+        with pytest.raises(BackupError, match="or it was erased since"):
+            parts.restore_agent(source, str(gone.pk), name=name)
+    found = parts.restore_table(source, "agents.agents")
+    assert found["rows"] == 2
