@@ -22,13 +22,16 @@ MAINTENANCE = "postgres"
 ENDING = 30.0
 LOCK_SECONDS = 5
 
-#: What a database or a role may have set for people, not for this.
+#: What a database or a role may have set for people, not for this. Rows go from one database to the other as
+#: text, so that both must write it alike.
 UNHURRIED = """
     SELECT set_config('statement_timeout', '0', false), set_config('idle_session_timeout', '0', false),
            set_config('idle_in_transaction_session_timeout', '0', false),
            set_config('lock_timeout', '0', false),
            set_config('default_transaction_read_only', 'off', false),
-           set_config('search_path', 'public, pg_catalog', false)
+           set_config('search_path', 'public, pg_catalog', false),
+           set_config('timezone', 'UTC', false), set_config('datestyle', 'ISO, MDY', false),
+           set_config('intervalstyle', 'postgres', false), set_config('extra_float_digits', '1', false)
 """
 FIND = (
     "SELECT oid::int8, datname, datallowconn FROM pg_database WHERE datname = ANY(%s) OR oid = ANY(%s::oid[])"

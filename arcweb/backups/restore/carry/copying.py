@@ -15,7 +15,7 @@ COLUMNS = """
 """
 #: When its migrations were applied tells a database's descent: a copy has the times of its original.
 DESCENT = """
-    SELECT min(applied)::text FROM django_migrations
+    SELECT extract(epoch FROM min(applied))::text FROM django_migrations
     WHERE (app, name) = ('contenttypes', '0001_initial')
 """
 

@@ -75,7 +75,7 @@ def _grant(
 ) -> bool:
     """Whether it was given: what the copy has not, or this role does not own, cannot be granted on."""
     there = new.execute(
-        f"SELECT {EXISTS[kind]}(%s) IS NOT NULL", [".".join(f'"{one}"' for one in name)]
+        f"SELECT {EXISTS[kind]}(%s) IS NOT NULL", [sql.Identifier(*name).as_string()]
     ).fetchone()
     if there is None or not there[0]:
         return False
@@ -127,6 +127,7 @@ def _settings(both: Both) -> list[str]:
         parts = sql.Identifier(*name.split("."))
         try:
             with both.new.transaction():
+                before = both.new.execute("SELECT current_setting(%s, true)", [name]).fetchone()
                 # As a list is stored (search_path), it is no literal that SET … TO takes.
                 both.new.execute("SELECT set_config(%s, %s, true)", [name, value])
                 both.new.execute(
@@ -134,6 +135,9 @@ def _settings(both: Both) -> list[str]:
                         sql.Identifier(both.new.info.dbname), parts
                     )
                 )
+                # What follows in this transaction is not to be cut off by live's statement_timeout.
+                if before and before[0] is not None:
+                    both.new.execute("SELECT set_config(%s, %s, true)", [name, before[0]])
         except psycopg.Error:
             refused.append(name)
     return refused
