@@ -69,10 +69,11 @@ class Restore(Subcommand):
                 asking.refuse_mistyped(asking.live_name(), options["confirm"])
             journal = asking.restore(source, who, to_database=options.get("to_database") or "")
             told = teller(options)
-            doing.prepare(journal, source, told)
+            broken = options.get("live_is_broken", False)
+            doing.prepare(journal, source, told, live_is_broken=broken)
             if options.get("confirm"):
                 asking.confirmed(journal, options["confirm"], who)
-                doing.finish(journal, told, live_is_broken=options.get("live_is_broken", False))
+                doing.finish(journal, told, live_is_broken=broken)
         return as_json(journal)
 
     def show(self, found: dict[str, Any], out: OutputWrapper) -> None:

@@ -57,7 +57,8 @@ def undo(original: Journal, actor: dict[str, str]) -> Journal:
         of=original.id,
         backup=original.backup,
         file=original.file,
-        taken_at=original.finished_at,
+        # What came after this moment, the database of before has not: it took no connections from then on.
+        taken_at=original.step("carry").started_at or original.finished_at,
     )
     journal.before = f"arc_undone_{journal.id[:8]}"
     confirm(journal, actor)

@@ -18,6 +18,7 @@ from arcweb.backups.restore.journal import (
     Step,
     now,
 )
+from arcweb.backups.restore.kept import NOBODY
 from arcweb.backups.restore.running import Running, folder, in_words
 from arcweb.backups.restore.source import Source
 
@@ -28,10 +29,10 @@ def quiet(step: Step) -> None:
     """Nobody listens."""
 
 
-def prepare(journal: Journal, source: Source, told: Told = quiet) -> None:
+def prepare(journal: Journal, source: Source, told: Told = quiet, *, live_is_broken: bool = False) -> None:
     """Up to the confirmation. Raises LockedOut, BackupError."""
     with folder().locked(journal.id):
-        Running(journal, told).prepare(source)
+        Running(journal, told).prepare(source, live_is_broken=live_is_broken)
 
 
 def finish(journal: Journal, told: Told = quiet, *, live_is_broken: bool = False) -> None:
@@ -47,6 +48,10 @@ def take_up(id_: str, told: Told = quiet) -> Journal:
         journal = journals.read(id_)
         if journal is None or journal.state not in (ASKED, CONFIRMED):
             raise BackupError(f"There is no restore {id_} that waits to be done.")
+        if journal.is_forgotten:
+            # Whoever confirmed it expects nothing any more: live would be exchanged at any hour.
+            Running(journal, told).put_back(NOBODY)
+            raise BackupError(NOBODY)
         if journal.state == CONFIRMED:
             Running(journal, told).finish()
             return journal

@@ -26,14 +26,20 @@ Connection = psycopg.Connection[Any]
 
 
 def is_exchanged(connection: Connection, journal: Journal) -> bool:
-    """Whether the new database is the live one, by its number: names alone could be of another time."""
+    """Whether the new database is the live one, by its number: names alone could be of another time.
+
+    One that was live before this began (a second undo of the same restore) was not put there by it.
+    """
     found = databases.named(connection, journal.live)
-    return found is not None and journal.new_oid != 0 and found.oid == journal.new_oid
+    return found is not None and 0 != journal.new_oid == found.oid != journal.live_oid
 
 
 @contextmanager
-def closed(journal: Journal) -> Iterator[tuple[Connection | None, Connection]]:
-    """Connections to live (None: there is none) and new. Nobody else has one inside, nor gets one afterwards.
+def closed(
+    journal: Journal, *, live_is_broken: bool = False
+) -> Iterator[tuple[Connection | None, Connection]]:
+    """Connections to live (None: there is none, or it is broken) and new. Nobody else has one inside, nor
+    gets one afterwards.
 
     An exception opens live again.
     """
@@ -45,7 +51,8 @@ def closed(journal: Journal) -> Iterator[tuple[Connection | None, Connection]]:
         live = None
         if journal.live_oid:
             names.append(journal.live)
-            live = exits.enter_context(databases.connected(journal.live))
+            if not live_is_broken:
+                live = exits.enter_context(databases.connected(journal.live))
         new = exits.enter_context(databases.connected(journal.new, autocommit=False))
         ours = [one.info.backend_pid for one in (live, new) if one is not None]
         for name in names:
@@ -60,11 +67,11 @@ def closed(journal: Journal) -> Iterator[tuple[Connection | None, Connection]]:
 
 def reopen(connection: Connection, journal: Journal) -> None:
     """Live takes connections again, whichever database bears its name; so does what waits for another try."""
-    if journal.kind == "restore" and databases.named(connection, journal.new) is not None:
-        databases.allow(connection, journal.new, connections_=True)
     found = databases.named(connection, journal.live)
     if found is not None and not found.open:
         databases.allow(connection, journal.live, connections_=True)
+    if journal.kind == "restore" and databases.named(connection, journal.new) is not None:
+        databases.allow(connection, journal.new, connections_=True)
 
 
 def exchange(journal: Journal) -> None:

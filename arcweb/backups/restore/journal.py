@@ -126,6 +126,12 @@ class Journal:
         return next((step for step in self.steps if step.state == RUNS), None)
 
     @property
+    def made_new(self) -> bool:
+        """Whether `new` is this restore's to drop: by its number, or by a name that nobody else would choose.
+        A name that a person chose may have become somebody else's meanwhile."""
+        return self.new_oid != 0 or self.new == f"arc_restore_{self.id[:8]}"
+
+    @property
     def is_active(self) -> bool:
         return self.state in ACTIVE
 

@@ -25,11 +25,13 @@ BUSY = """
 """
 
 
-def pause(journal: Journal) -> str:
+def pause(journal: Journal, *, live_is_broken: bool = False) -> str:
     """Set the flag and wait until nobody of ours works any more, or their time is over; a sentence."""
     paused.begin(settings.ARC_BACKUP_DIR, paused.Pause(journal.id, now(), WHY))
     if not journal.live_oid:
         return "There is no live database that anybody works in."
+    if live_is_broken:
+        return "Pages answer that a restore is under way; live is not asked who works in it."
     with databases.connected(journal.live) as live:
         if not (live.execute("SELECT to_regclass('jobs_job') IS NOT NULL").fetchone() or (False,))[0]:
             return "Pages answer that a restore is under way."

@@ -61,8 +61,9 @@ def _settle(journal: Journal) -> str:
         running.put_back(f"{KILLED} {journal.live} is as it was before.")
         telling.failed(journal)
         return f"Undid {_name(journal)}: {journal.live} is as it was, and open."
-    with databases.connected(databases.MAINTENANCE) as outside:
-        databases.drop(outside, journal.new, journal.new_oid)
+    if journal.made_new:
+        with databases.connected(databases.MAINTENANCE) as outside:
+            databases.drop(outside, journal.new, journal.new_oid)
     _mark_step(journal)
     journal.state, journal.finished_at, journal.dropped_at = BROKEN, now(), now()
     journal.trouble = f"{KILLED} {journal.live} was not touched; start the restore again."

@@ -31,8 +31,7 @@ from arcweb.backups.restore import (
     safety,
     telling,
 )
-from arcweb.backups.restore.carry import CARRIED, carry_over
-from arcweb.backups.restore.carry.grants import open_to_all
+from arcweb.backups.restore.carry import CARRIED, carry_over, settle_alone
 from arcweb.backups.restore.journal import (
     BEFORE_CONFIRMATION,
     BROKEN,
@@ -55,6 +54,8 @@ from arcweb.backups.restore.source import Source
 logger = logging.getLogger(__name__)
 #: How long the database of before is kept for an undo, and a prepared one for its confirmation.
 KEPT = timedelta(days=1)
+#: Before every erasure and every event.
+NEVER = datetime.fromtimestamp(0, UTC)
 #: Seconds between two notes of progress in the journal.
 NOTE_EVERY = 1.0
 
@@ -75,8 +76,11 @@ class Running:
         self._told = told
         self._noted = 0.0
 
-    def prepare(self, source: Source) -> None:
-        """Up to the confirmation. Raises BackupError; then nothing is left but the journal that says why."""
+    def prepare(self, source: Source, *, live_is_broken: bool = False) -> None:
+        """Up to the confirmation. Raises BackupError; then nothing is left but the journal that says why.
+
+        live_is_broken: nothing is compared with live.
+        """
         journal = self.journal
         journal.state = PREPARING
         journal.live_oid = self._live_oid()
@@ -91,9 +95,9 @@ class Running:
             with self._step("compare") as step:
                 step.sentence = loading.compare(source, journal, self._progress(step))
             with self._step("migrate") as step:
-                step.sentence = migrating.bring_forward(journal.new)
+                step.sentence = " ".join([migrating.bring_forward(journal.new), *self._erase()])
             with self._step("differ") as step:
-                step.sentence = self._differ()
+                step.sentence = self._differ(live_is_broken)
         except BaseException as error:
             self._give_up(error)
             raise
@@ -121,7 +125,7 @@ class Running:
             with self._step("safety") as step:
                 step.sentence = self._safety(live_is_broken)
             with self._step("pause") as step:
-                step.sentence = pausing.pause(journal)
+                step.sentence = pausing.pause(journal, live_is_broken=live_is_broken)
             self._carry_and_exchange(live_is_broken)
         except BaseException as error:
             # Told by the catalogue alone: the answer to a COMMIT may be lost. When it cannot be asked, the
@@ -138,9 +142,11 @@ class Running:
         """
         journal = self.journal
         try:
-            with self._step("health") as step:
-                step.sentence = self._healthy()
-                self.reached("health: checked")
+            # Once: what died later may have let people in, and what they wrote is not to be taken away.
+            if journal.step("health").state != DONE:
+                with self._step("health") as step:
+                    step.sentence = self._healthy()
+                    self.reached("health: checked")
         except BaseException as error:
             if not self.is_exchanged():
                 self._fall_back(error)
@@ -184,10 +190,24 @@ class Running:
             self.reached("load: database made")
         step.sentence = loading.load(source, journal, self._progress(step))
 
-    def _differ(self) -> str:
+    def _erase(self) -> list[str]:
+        """What was erased since the copy goes at once: a database of its own may never be exchanged."""
+        with databases.connected(self.journal.new, autocommit=False) as new:
+            said = erasures.apply(new, erasures.newer_than(settings.ARC_BACKUP_DIR, self._since()))
+            new.commit()
+        return said
+
+    def _since(self) -> datetime:
+        """The moment that the copy holds; a file that is not ours may lie about it and gets everything."""
+        trusted = self.journal.facts.get("trusted", True)
+        return datetime.fromisoformat(self.journal.taken_at) if trusted else NEVER
+
+    def _differ(self, live_is_broken: bool) -> str:
         journal = self.journal
         if not journal.live_oid:
             return "There is no live database to compare with."
+        if live_is_broken:
+            return "Nothing was compared, as asked: live is said to be broken."
         with databases.connected(journal.live) as live, databases.connected(journal.new) as new:
             found = differences.compare(live, new)
             journal.facts["agents"] = differences.agents(live, new)
@@ -223,14 +243,14 @@ class Running:
         with self._step("carry") as step:
             connections.close_all()
             self.reached("carry: before closing")
-            with exchange.closed(journal) as (live, new):
+            with exchange.closed(journal, live_is_broken=live_is_broken) as (live, new):
                 self.reached("carry: closed")
-                said = []
-                if live is not None and not live_is_broken:
-                    said = carry_over(live, new, journal.taken_at, trusted=journal.facts.get("trusted", True))
+                since = self._since()
+                if live is not None:
+                    trusted = journal.facts.get("trusted", True)
+                    said = carry_over(live, new, since.isoformat(), trusted=trusted)
                 else:
-                    open_to_all(new)
-                since = datetime.fromisoformat(journal.taken_at)
+                    said = settle_alone(new)
                 said += erasures.apply(new, erasures.newer_than(settings.ARC_BACKUP_DIR, since))
                 self.reached("carry: before the commit")
                 new.commit()
@@ -253,16 +273,19 @@ class Running:
         journal.state, journal.finished_at = BROKEN, now()
         journal.trouble = in_words(error)
         with suppress(BackupError, psycopg.Error), databases.connected(databases.MAINTENANCE) as outside:
-            if databases.drop(outside, journal.new, journal.new_oid):
+            if journal.made_new and databases.drop(outside, journal.new, journal.new_oid):
                 journal.dropped_at = now()
         self._write()
         telling.failed(journal)
 
     def _fall_back(self, error: BaseException) -> None:
-        """Live as it was: open, and nobody waits. What was prepared may be tried again."""
+        """Live as it was: open, and nobody waits. What was prepared may be tried again.
+
+        Where live cannot be opened the journal stays as it is, so that the next start does it: raises
+        BackupError, psycopg.Error.
+        """
         journal = self.journal
-        with suppress(BackupError, psycopg.Error):
-            self._reopen()
+        self._reopen()
         paused.end(settings.ARC_BACKUP_DIR)
         self.put_back(in_words(error))
         telling.failed(journal)

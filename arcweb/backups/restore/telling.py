@@ -8,7 +8,6 @@ from typing import Any, cast
 from django.db import DatabaseError, connection
 
 from arcweb.backups.erasures import Erasure
-from arcweb.backups.exceptions import BackupError
 from arcweb.backups.restore.journal import Folder, Journal, now
 from arcweb.events import Actor, record
 from arcweb.events.actors import SYSTEM, ActorKind
@@ -80,7 +79,7 @@ def exchanged(journal: Journal, folder: Folder) -> None:
         if not known:
             tell(kind, journal, safety=journal.safety, confirmed=journal.confirmed_at)
         _scan()
-    except (DatabaseError, BackupError, OSError) as error:
+    except Exception as error:  # whatever it is: pages would answer 503 until somebody mends it
         logger.exception("What was restored works, but it could not be told in its events.")
         journal.facts["untold"] = str(error)
     if journal.kind == "undo" and (original := folder.read(journal.of)) and not original.undone_at:

@@ -115,7 +115,7 @@ def test_what_was_erased_since_the_copy_stays_erased_and_what_was_deleted_return
     assert not Memory.objects.filter(metadata__person="p2").exists()
     assert Memory.objects.count() == 2 * 4
     assert Document.objects.count() == 2
-    assert "Erased an agent with its memories: 1 row." in journal.step("carry").sentence
+    assert "Erased an agent with its memories: 1 row." in journal.step("migrate").sentence
 
 
 def test_grants_and_settings_of_live_go_along(world: World) -> None:

@@ -7,13 +7,17 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connections
 
 from agents.models import Agent
+from arcweb.accounts.models import UserSession
+from arcweb.backups import erasures, taking
 from arcweb.backups.restore import databases
 from arcweb.backups.restore.journal import FINISHED
 from arcweb.backups.restore.running import folder
+from arcweb.jobs.models import Job
 from tests.backups.restore.conftest import World, drop
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -58,28 +62,46 @@ def test_a_restore_and_its_undo(world: World) -> None:
 
 def test_into_a_database_of_its_own(world: World) -> None:
     first, name = world.oid(), f"{world.live}_own"
+    erasures.order(world.backups, "agent", {"id": str(Agent.objects.get(name="Agent 1").pk)})
     code, said = backup("restore", world.copies["custom"], "--to-database", name)
     assert (code, said["state"], said["database"]) == (0, FINISHED, name), said
     assert world.oid() == first
     with databases.connected(name) as own:
-        assert own.execute("SELECT count(*) FROM agents.agents").fetchone() == (3,)
+        assert own.execute("SELECT count(*) FROM agents.agents").fetchone() == (2,), "one was erased since"
     code, said = backup("restore", world.copies["custom"], "--to-database", name)
     assert code == 1
     assert "already" in said["error"]
 
 
 def test_the_database_is_gone_and_comes_back_from_the_folder_alone(world: World) -> None:
+    anna = User.objects.get(username="anna")
+    UserSession.objects.create(key_hash="a" * 64, user=anna)
+    copy = str(taking.take(taking.Options()).pk)
     connections.close_all()
     drop(world.live)
-    code, said = backup("restore", world.copies["custom"], "--confirm", world.live)
+    code, said = backup("restore", copy, "--confirm", world.live)
     assert (code, said["state"]) == (0, FINISHED), said
     assert Agent.objects.count() == 3
     from arcweb.backups.models import Backup
 
-    assert set(map(str, Backup.objects.values_list("pk", flat=True))) == set(world.copies.values()), (
+    assert set(map(str, Backup.objects.values_list("pk", flat=True))) == {copy, *world.copies.values()}, (
         "the catalogue is made anew from the manifests"
     )
+    assert set(Job.objects.values_list("state", flat=True)) == {"interrupted"}, "no job of then runs today"
+    assert UserSession.objects.get().ended_reason == "restored", "no session of then lets anybody in"
     assert backup("undo", "--confirm", world.live)[0] == 1, "there is nothing of before"
+
+
+def test_live_that_lets_nobody_in_gives_its_place(world: World) -> None:
+    first = world.oid()
+    connections.close_all()
+    with databases.connected(databases.MAINTENANCE) as outside:
+        databases.allow(outside, world.live, connections_=False)
+    code, said = backup("restore", world.copies["custom"], "--confirm", world.live, "--live-is-broken")
+    assert (code, said["state"]) == (0, FINISHED), said
+    assert world.oid() != first
+    assert said["safety"] == ""
+    assert set(Job.objects.values_list("state", flat=True)) == {"interrupted"}
 
 
 def test_nothing_to_recover_and_an_erasure(world: World) -> None:

@@ -179,6 +179,30 @@ def test_two_at_once_are_refused(world: World) -> None:
         doing.prepare(first, source)
 
 
+def test_a_database_that_took_the_chosen_name_meanwhile_stays(world: World) -> None:
+    source, name = of_backup(world.backup()), f"{world.live}_taken"
+    journal = asking.restore(source, WHO, to_database=name)
+    with databases.connected(databases.MAINTENANCE) as outside:
+        made = databases.create(outside, name)
+        with pytest.raises(BackupError, match="already exists"):
+            doing.prepare(journal, source)
+        assert databases.named(outside, name) == made
+
+
+def test_an_undo_that_another_has_done_already_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(safety, "take", world.backup)
+    restored = world.restore()
+    one = asking.undo(restored, WHO)
+    (folder().path / f"{one.id}.json").unlink()  # both were asked for before either was written down
+    two = asking.undo(restored, WHO)
+    doing.finish(one)
+    live = world.oid()
+    with pytest.raises(BackupError, match="no longer there"):
+        doing.finish(two)
+    assert two.state == BROKEN
+    assert world.oid() == live
+
+
 def test_who_mistypes_the_name_exchanges_nothing(world: World) -> None:
     journal = world.prepare()
     with pytest.raises(BackupError, match=world.live):

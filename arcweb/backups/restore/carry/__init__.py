@@ -13,7 +13,7 @@ import psycopg
 from arcweb.backups.restore.carry import accounts, catalogue, events, grants, standing
 from arcweb.backups.restore.carry.copying import Both
 
-__all__ = ["CARRIED", "carry_over"]
+__all__ = ["CARRIED", "carry_over", "settle_alone"]
 #: Tables that live wins, wholly or row by row: what differs in them is no loss.
 CARRIED = (
     "events.events",
@@ -55,4 +55,16 @@ def carry_over(
     said: list[str] = []
     for part in (accounts.carry, events.carry, catalogue.carry, standing.carry, grants.carry):
         said += part(both, taken_at)
+    return said
+
+
+def settle_alone(new: psycopg.Connection[Any]) -> list[str]:
+    """Where there is no live to read: what was under way in the copy is over all the same; sentences.
+
+    The caller commits `new`. Raises psycopg.Error.
+    """
+    both = Both(new, new, trusted=True)
+    said = [*accounts.end_sessions(both), *standing.end(both)]
+    catalogue.end_half_done(both)
+    grants.open_to_all(new)
     return said

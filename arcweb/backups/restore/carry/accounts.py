@@ -143,6 +143,15 @@ def carry(both: Both, taken_at: str) -> list[str]:
     ]
 
 
+def end_sessions(both: Both) -> list[str]:
+    """Those that the copy has; a sentence."""
+    if not both.has("accounts_usersession"):
+        return []
+    for statement in END_SESSIONS.split(";"):
+        both.do(statement)
+    return ["All sessions of the copy end."]
+
+
 def _sessions(both: Both) -> int:
     for statement in END_SESSIONS.split(";"):
         both.do(statement)

@@ -34,6 +34,13 @@ ON CONFLICT (file) DO NOTHING
 """
 
 
+def end_half_done(both: Both) -> None:
+    """Backups that were under way, and links that were given away."""
+    if both.has(BACKUPS):
+        both.do(HALF_DONE)
+        both.do("DELETE FROM backups_downloadlink")
+
+
 def carry(both: Both, taken_at: str) -> list[str]:
     said = []
     if both.has(BACKUPS):
@@ -46,8 +53,7 @@ def carry(both: Both, taken_at: str) -> list[str]:
             )
         )
         both.do(LOOSE_ENDS)
-        both.do(HALF_DONE)
-        both.do("DELETE FROM backups_downloadlink")
+        end_half_done(both)
         said.append(f"The catalogue of copies is live's: {count} row{'' if count == 1 else 's'}.")
     for rule in RULES:
         if both.has(rule) and both.bring(rule, "carried_rule"):

@@ -31,11 +31,24 @@ DELETE FROM events_alertstanding
 
 
 def carry(both: Both, taken_at: str) -> list[str]:
+    said = _under_way(both)
+    _alerts(both)
+    return said
+
+
+def end(both: Both) -> list[str]:
+    """Jobs, schedules and alerts, where there is no live whose alerts could be carried over."""
+    said = _under_way(both)
+    if all(map(both.has, ALERTS)):
+        _end_alerts(both)
+    return said
+
+
+def _under_way(both: Both) -> list[str]:
     jobs = both.do(JOBS) if both.has("jobs_job") else 0
     for table, statement in SCHEDULES.items():
         if both.has(table):
             both.do(statement)
-    _alerts(both)
     return [
         (
             f"{jobs} job{'' if jobs == 1 else 's'} of the copy that waited or ran "
@@ -44,13 +57,17 @@ def carry(both: Both, taken_at: str) -> list[str]:
     ]
 
 
+def _end_alerts(both: Both) -> None:
+    for statement in END_ALERTS.split(";"):
+        both.do(statement)
+
+
 def _alerts(both: Both) -> None:
     """As they stand live; where live is of another descent, those of the copy are over."""
     if not all(map(both.has, ALERTS)):
         return
     if not both.related:
-        for statement in END_ALERTS.split(";"):
-            both.do(statement)
+        _end_alerts(both)
         return
     for table in reversed(ALERTS):
         both.do(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
