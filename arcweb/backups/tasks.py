@@ -1,7 +1,7 @@
 """Scheduled work of backups."""
 
 from arcweb.backups.physical import tending
-from arcweb.backups.restore import kept
+from arcweb.backups.restore import kept, starting
 from arcweb.backups.schedules import keeping
 from arcweb.celery import app
 
@@ -14,7 +14,9 @@ def start_due(*_schedules: int) -> None:
 
 @app.task(name="arcweb.backups.tasks.drop_kept", ignore_result=True)
 def drop_kept() -> None:
-    """Drops the databases that restores left for a day."""
+    """Drops the databases that restores left for a day, and has settled what a killed restore left: while
+    nothing is paused nobody else looks for it before the next start, and no other restore can begin."""
+    starting.settle()
     kept.drop_expired()
 
 

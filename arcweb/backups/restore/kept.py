@@ -36,11 +36,16 @@ def drop_expired() -> list[str]:
     try:
         with journals.locked("clearing"):
             for journal in due:
-                dropped += _drop(journals.read(journal.id) or journal)
+                try:
+                    dropped += _drop(journals.read(journal.id) or journal)
+                except (psycopg.Error, DatabaseError, BackupError) as error:
+                    logger.warning(
+                        "What the restore %s left could not be dropped, and is tried again: %s",
+                        journal.id,
+                        error,
+                    )
     except LockedOut:
         return []
-    except (psycopg.Error, DatabaseError, BackupError) as error:
-        logger.warning("Databases that a restore left could not be dropped, and are tried again: %s", error)
     return dropped
 
 
