@@ -11,6 +11,7 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
+from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_POST
 
 from arcweb.backups import pruning
@@ -57,6 +58,9 @@ def retention(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         if not may_change:
             raise PermissionDenied
+        if "preview" in request.POST:  # by way of an address, which must not hold the form's token
+            shown = {name: request.POST.get(name, "") for name in form.fields}
+            return HttpResponseRedirect(f"{reverse('admin:backups_retention')}?{urlencode(shown)}")
         if form.is_valid():
             try:
                 set_policy(form.policy(), seen=now)

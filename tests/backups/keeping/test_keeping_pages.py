@@ -50,7 +50,10 @@ def test_a_policy_is_previewed_before_it_is_set(admin: Client) -> None:
     for days in range(4):
         make_copy(days=days)
     assert "Nothing goes" in text(admin.get(PAGE))
-    page = text(admin.get(PAGE, FIVE))
+    answer = admin.post(PAGE, {**FIVE, "seen": seen(admin), "preview": "yes", "csrfmiddlewaretoken": "x"})
+    assert answer.status_code == 302
+    assert "csrf" not in answer.headers["Location"]
+    page = text(admin.get(answer.headers["Location"]))
     assert "2 would go" in page
     assert "which is not set yet" in page
     assert "Delete them now" not in page  # what is deleted is what is set
