@@ -23,8 +23,9 @@ import psycopg
 from django.conf import settings
 
 from arcweb.backups import tools
-from arcweb.backups.exceptions import BackupError, CorruptCopy, SpaceError, ToolError
+from arcweb.backups.exceptions import BackupError, SpaceError, ToolError
 from arcweb.backups.physical import tar
+from arcweb.backups.physical.judging import judged
 from arcweb.backups.processes import run
 from arcweb.backups.streams import RESERVE, free_bytes
 from arcweb.embedded import binaries
@@ -159,18 +160,18 @@ def unpack(
 
 
 def verify(programs: Programs, target: Path) -> str:
-    """pg_verifybackup: every file's size and checksum, and the log. Raises CorruptCopy with its words."""
+    """pg_verifybackup: every file's size and checksum, and the log. Raises CorruptCopy, NotTried."""
     try:
         # "." since it hands the path of the log to a shell, where a dollar or a quote in it would count.
         return programs.run("pg_verifybackup", "--exit-on-error", ".", cwd=target).decode().strip()
     except ToolError as error:
-        raise CorruptCopy(f"pg_verifybackup found the base backup damaged: {error}") from error
+        raise judged(error, f"pg_verifybackup found the base backup damaged: {error}") from error
 
 
 def combine(programs: Programs, parts: Sequence[Path], target: Path) -> None:
     """One cluster out of a chain, the whole copy first. The parts' files are shared: they are spent.
 
-    Raises CorruptCopy with the words of pg_combinebackup.
+    Raises CorruptCopy with the words of pg_combinebackup, NotTried.
     """
     target.mkdir(mode=0o700)
     programs.user.take(target)
@@ -180,7 +181,7 @@ def combine(programs: Programs, parts: Sequence[Path], target: Path) -> None:
     try:
         programs.run("pg_combinebackup", *options, *parts, "-o", target, cwd=parts[0])
     except ToolError as error:
-        raise CorruptCopy(f"The copies of the chain do not fit together: {error}") from error
+        raise judged(error, f"The copies of the chain do not fit together: {error}") from error
 
 
 class Running:

@@ -10,9 +10,11 @@ import psycopg
 from django.conf import settings
 from psycopg import sql
 
+from arcweb.backups import seals
 from arcweb.backups.exceptions import CorruptCopy, ToolError
 from arcweb.backups.manifest import Manifest
 from arcweb.backups.physical import chain, cluster, copies
+from arcweb.backups.physical.judging import judged
 from arcweb.backups.processes import run
 from arcweb.backups.proving.ladder import Copy, Ladder, NotTried
 
@@ -27,6 +29,8 @@ TABLES = """
     WHERE c.relkind IN ('r', 'm') AND c.relpersistence = 'p' AND c.relispopulated ORDER BY 1, 2
 """
 INVALID = "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid ORDER BY 1"
+#: How pg_amcheck ends then; with 1 it could not look (main in src/bin/pg_amcheck/pg_amcheck.c).
+FOUND_DAMAGE = "ended with code 2"
 NO_INDEX = "SET enable_indexscan = off; SET enable_indexonlyscan = off; SET enable_bitmapscan = off"
 
 
@@ -48,6 +52,11 @@ def prove(copy: Copy, ladder: Ladder) -> None:
             "started. Restore it by hand on a machine of its own."
         )
     parts = [*_parents(manifest), manifest]
+    if strangers := [one.file.name for one in parts[:-1] if not seals.is_ours(one)]:
+        raise NotTried(
+            f"It builds on {', '.join(strangers)}, which was not made here, and whose code would run in the "
+            "server: it is not started."
+        )
     programs = cluster.Programs(int(manifest.server.get("version_num", 0)), cluster.account())
     try:
         programs.find("postgres")
@@ -62,7 +71,7 @@ def prove(copy: Copy, ladder: Ladder) -> None:
                 try:
                     server.wait(ladder.check)
                 except cluster.NoStart as error:
-                    raise CorruptCopy(str(error)) from error
+                    raise judged(error, str(error)) from error
                 step.sentence = "PostgreSQL recovered it to the end of the backup and answers."
             with ladder.step("system", "comparing the system identifier") as step:
                 step.sentence = same_system(server, str(manifest.physical.get("system", "")))
@@ -138,7 +147,8 @@ def _count(connection: psycopg.Connection[Any], schema: str, table: str) -> int:
     try:
         row = connection.execute(query).fetchone()
     except psycopg.Error as error:
-        raise CorruptCopy(f"{schema}.{table} cannot be read: {str(error).splitlines()[0]}") from error
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise judged(error, f"{schema}.{table} cannot be read: {said}.") from error
     return int(row[0]) if row else 0
 
 
@@ -178,6 +188,8 @@ def _check_structures(
                 **programs.user.popen_options(),
             )
         except ToolError as error:
+            if FOUND_DAMAGE not in str(error):
+                raise NotTried(f"Heaps and indexes could not be looked into: {error}") from error
             raise CorruptCopy(f"pg_amcheck found damage: {error}") from error
         step.sentence = "pg_amcheck found every heap, TOAST table and B-tree sound."
 
@@ -190,7 +202,7 @@ def _check_pages(programs: cluster.Programs, data: Path, ladder: Ladder) -> None
             if "data checksums are not enabled" in str(error):
                 step.sentence = "The cluster has no data checksums, so pages were not checked."
                 return
-            raise CorruptCopy(f"pg_checksums found damaged pages: {error}") from error
+            raise judged(error, f"pg_checksums found damaged pages: {error}") from error
         step.sentence = "pg_checksums: every page has its checksum."
 
 

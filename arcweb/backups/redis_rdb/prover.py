@@ -9,7 +9,7 @@ from django.conf import settings
 from redis.exceptions import RedisError
 
 from arcweb.backups.exceptions import BackupError, CorruptCopy
-from arcweb.backups.proving.ladder import Copy, Ladder
+from arcweb.backups.proving.ladder import Copy, Ladder, NotTried
 from arcweb.backups.redis_rdb import counts, scratch
 from arcweb.backups.redis_rdb.counts import Contents
 from arcweb.backups.redis_rdb.rdb import Checked, Head
@@ -71,10 +71,13 @@ def _same_head(head: Head, said: Any) -> None:
 
 
 def _compared(said: dict[str, Any], found: Contents) -> str:
-    """What agrees, in a sentence. Raises CorruptCopy for what does not."""
+    """What agrees, in a sentence. Raises CorruptCopy for what does not, NotTried without a count."""
     if not said.get("contents"):
         why = f" ({said['not_loaded']})" if said.get("not_loaded") else ""
-        return f"The manifest counts no keys{why}: there is nothing to compare the {found.total:,} keys with."
+        raise NotTried(
+            f"It was loaded without an error. Its manifest counts no keys{why}, so that there is nothing to "
+            f"compare the {found.total:,} keys with: it never counts as proven."
+        )
     before = Contents.from_json(said["contents"])
     if wrong := counts.differences(before, found):
         raise CorruptCopy(" ".join(wrong))

@@ -323,6 +323,11 @@ def test_a_manifest_of_another_copy_is_found(changed: Changed, folder: Path) -> 
             Contents.from_json(nonsense)
 
 
+def test_a_copy_whose_keys_nobody_counted_is_not_called_proven(changed: Changed, folder: Path) -> None:
+    with pytest.raises(NotTried, match=r"counts no keys \(No key\.\), .* never counts as proven"):
+        changed.prove(folder, changed.rdb, contents=None, not_loaded="No key.")
+
+
 def test_a_copy_of_a_newer_redis_is_not_called_bad(changed: Changed, folder: Path) -> None:
     newer = b"REDIS0013" + b"\xfa\x09redis-ver\x058.4.0" + b"\xff"
     total = Crc64()
