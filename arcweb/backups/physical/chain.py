@@ -12,6 +12,7 @@ from pathlib import Path
 from django.db import DatabaseError
 
 from arcweb.backups import manifest as manifests
+from arcweb.backups import seals
 from arcweb.backups.exceptions import BackupError, CorruptCopy
 from arcweb.backups.manifest import ENDING, Manifest, sync_folder
 from arcweb.backups.models import Backup, Format, Source
@@ -72,11 +73,12 @@ def _on_disk(folder: Path) -> Iterator[Item]:
 
 
 def newest(items: Items, system: str) -> Item | None:
-    """The newest whole copy of that cluster with all that it builds on, each of them here."""
+    """The newest whole copy of that cluster with all that it builds on, each of them here and made here: what
+    builds on a stranger's is never started."""
     found = [one for one in items.values() if one.system == system and one.state in ("hashed", "verified")]
     for one in sorted(found, key=lambda each: each.taken_at, reverse=True):
         with suppress(CorruptCopy):
-            if all(each.local for each in ancestors(items, one)):
+            if all(each.local and seals.is_ours(each.manifest) for each in ancestors(items, one)):
                 return one
     return None
 

@@ -99,6 +99,15 @@ def test_a_chain_without_its_beginning_says_so(here: Stack, story: Story) -> Non
 def test_a_copy_from_outside_is_not_started(here: Stack, story: Story) -> None:
     with pytest.raises(NotTried, match="holds code that runs in the server"):
         prove(story.whole, trusted=False)
+    system = story.whole.physical["system"]
+    newest = chain.newest(chain.known(), system)
+    assert newest is not None
+    assert newest.id == story.incremental.id
+    stranger = replace(story.whole, seal="").to_json()
+    Backup.objects.filter(pk=story.whole.id).update(manifest=stranger)
+    with pytest.raises(NotTried, match="not made here"):
+        prove(story.incremental)
+    assert chain.newest(chain.known(), system) is None
 
 
 @pytest.mark.parametrize(
