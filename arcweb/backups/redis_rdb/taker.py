@@ -14,9 +14,9 @@ from django.conf import settings
 from redis import Redis
 from redis.exceptions import RedisError
 
+from arcweb.backups.encryption import identities
 from arcweb.backups.exceptions import BackupError, CorruptCopy, KeyMissing, SpaceError
 from arcweb.backups.manifest import File, Manifest
-from arcweb.backups.physical.copies import identities
 from arcweb.backups.proving.ladder import NotTried
 from arcweb.backups.redis_rdb import counts, disk, live, replication, saving, scratch
 from arcweb.backups.redis_rdb.disk import NotHereError

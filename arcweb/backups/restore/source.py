@@ -16,7 +16,7 @@ from typing import IO
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 
-from arcweb.backups import catalogue, manifest, places, seals, streams
+from arcweb.backups import catalogue, encryption, manifest, places, seals, streams
 from arcweb.backups.exceptions import BackupError, CorruptCopy, SpaceError
 from arcweb.backups.manifest import Manifest
 from arcweb.backups.models import Backup
@@ -117,7 +117,7 @@ class Source:
             self.path,
             compression=compression,
             encrypted=encrypted,
-            identities=_identities() if encrypted else (),
+            identities=encryption.identities() if encrypted else (),
         ) as raw:
             yield raw
 
@@ -182,12 +182,6 @@ def _of_path(path: Path, trust: bool) -> Source:
 
 def _like_id(said: str) -> bool:
     return len(said) >= 6 and set(said.lower()) <= set("0123456789abcdef-")
-
-
-def _identities() -> list[str]:
-    from arcweb.backups.physical.copies import identities
-
-    return identities()
 
 
 def _private(path: Path) -> IO[bytes]:
