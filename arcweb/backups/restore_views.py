@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+import psycopg
 from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -18,7 +19,7 @@ from arcweb.backups.models import Backup
 from arcweb.backups.restore import asking, erasing, kept, showing, telling
 from arcweb.backups.restore.journal import WAITING, Journal
 from arcweb.backups.restore.requests import begin_part, begin_whole, go_on
-from arcweb.backups.restore.running import folder
+from arcweb.backups.restore.running import folder, in_words
 from arcweb.backups.restore_forms import AGENT, OWN, TABLE, WHOLE, ErasureForm, RestoreForm
 from arcweb.database.rooms import context
 from arcweb.events import current_actor
@@ -71,8 +72,8 @@ def begin(request: HttpRequest, backup: UUID) -> HttpResponse:
                 return HttpResponseRedirect(reverse("admin:jobs_job_change", args=[job.pk]))
             journal = begin_whole(one, to_database=given["database"] if given["what"] == OWN else "")
             return _page(journal)
-        except BackupError as error:
-            form.add_error(None, str(error))
+        except (BackupError, OSError) as error:
+            form.add_error(None, in_words(error))
     return render(
         request,
         "admin/backups/restore/begin.html",
@@ -186,8 +187,9 @@ def _do(request: HttpRequest, restore: UUID, act: Any) -> HttpResponse:
     journal = _journal(restore)
     try:
         journal = act(journal) or journal
-    except BackupError as error:
-        messages.error(request, str(error))
+    except (BackupError, psycopg.Error, OSError) as error:
+        # PostgreSQL may refuse to drop a database, and the disk to take the journal.
+        messages.error(request, in_words(error))
     return _page(journal)
 
 

@@ -52,5 +52,5 @@ def begin_part(backup: Backup, *, agent: str = "", name: str = "", table: str = 
             target_url=reverse("admin:backups_backup", args=[backup.pk]),
             params={"backup": str(backup.pk), "agent": agent, "name": name, "table": table},
             title=f"Restore {what}",
-            unique_key=f"{PART}:{backup.pk}:{agent}:{table}",
+            unique_key=f"{PART}:{backup.pk}:{agent}:{name}:{table}",
         )
