@@ -10,6 +10,7 @@ from django.core.management.base import OutputWrapper
 
 from arcweb.backups import catalogue, takers
 from arcweb.backups.commands.base import Subcommand
+from arcweb.backups.commands.restore import ended_in_order
 from arcweb.backups.exceptions import BackupError
 from arcweb.backups.models import Source
 from arcweb.backups.taking import Options, take
@@ -51,7 +52,8 @@ class Create(Subcommand):
         wanted = options.get("format") or (formats[0] if formats else "rdb")
         if scope and wanted not in ("custom", "plain"):
             raise BackupError("--schema and --agent are for the formats custom and plain of PostgreSQL.")
-        backup = take(Options(source=source, format=wanted, scope=scope))
+        with ended_in_order():
+            backup = take(Options(source=source, format=wanted, scope=scope))
         return catalogue.as_json(backup)
 
     def show(self, found: dict[str, Any], out: OutputWrapper) -> None:

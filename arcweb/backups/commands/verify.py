@@ -9,16 +9,19 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from django.core.management.base import OutputWrapper
-from django.db import DatabaseError
+from django.db import InterfaceError, OperationalError, ProgrammingError
 from django.db.models import TextField
 from django.db.models.functions import Cast
 
 from arcweb.backups.commands.base import DONE, FAILED, Subcommand
+from arcweb.backups.commands.restore import ended_in_order
 from arcweb.backups.exceptions import BackupError, LockedOut
 from arcweb.backups.models import Backup
 from arcweb.backups.proving import Console
 from arcweb.backups.proving.proof import Outcome, prove, prove_file
+from arcweb.backups.server import first_line
 from arcweb.jobs.progress import duration
 
 NOT_TRIED = 3
@@ -31,8 +34,9 @@ class Verify(Subcommand):
     name = "verify"
     help = "Restores a copy into a scratch database, compares every row, and drops it again."
     epilog = (
-        f"exit codes: {DONE} the copy is proven; {FAILED} the copy is bad, or was not found; 2 wrong usage; "
-        f"{NOT_TRIED} it could not be tried, and nothing is known about it that was not known before."
+        f"exit codes: {DONE} the copy is proven; {FAILED} the copy is bad; 2 wrong usage; "
+        f"{NOT_TRIED} it was not found or could not be tried, and nothing is known about it that was not "
+        "known before."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -50,15 +54,19 @@ class Verify(Subcommand):
     def run(self, options: dict[str, Any]) -> dict[str, Any]:
         context = Console(None if options.get("json") else _tell)
         wanted, trusted = str(options["copy"]), bool(options["trust"])
-        backup = _find(wanted)
         try:
-            if backup is not None:
+            with ended_in_order():
+                backup = _find(wanted)
+                if backup is None:
+                    return _found(prove_file(Path(wanted), context, trusted=trusted), wanted)
                 return _found(prove(backup.pk, context, trusted=trusted or None), backup.file, str(backup.pk))
-            return _found(prove_file(Path(wanted), context, trusted=trusted), wanted)
         except LockedOut:
             raise
         except BackupError as error:
-            return _found(Outcome("not tried", str(error), {"steps": [], "seconds": 0.0}), wanted)
+            trouble = str(error)
+        except (OperationalError, InterfaceError, psycopg.OperationalError) as error:
+            trouble = f"PostgreSQL does not answer: {first_line(error)}"
+        return _found(Outcome("not tried", trouble, {"steps": [], "seconds": 0.0}), wanted)
 
     def code(self, found: dict[str, Any]) -> int:
         return {"proven": DONE, "bad": FAILED}.get(found["verdict"], NOT_TRIED)
@@ -97,5 +105,5 @@ def _find(wanted: str) -> Backup | None:
                 raise BackupError(f"More than one id begins with {wanted}: give more of it.")
             return found[0] if found else None
         return Backup.objects.filter(file=wanted).first()
-    except DatabaseError:
+    except ProgrammingError:
         return None  # without our tables only a file can be verified

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.db import OperationalError
 
 from arcweb.backups import manifest as manifests
+from arcweb.backups.commands import create
+from arcweb.backups.commands import verify as command
 from arcweb.backups.models import Backup
 from arcweb.backups.proving import proof
 from tests.backups.proving import sample
@@ -51,6 +56,38 @@ def test_it_says_each_step_and_ends_with_what_came_of_it(
     with proof._alone(backup):
         assert verify(str(backup.pk)) == 3
     assert "is being verified already" in capsys.readouterr().err
+
+
+def test_a_server_that_is_away_is_no_verdict(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any) -> None:
+        raise OperationalError("connection refused\nIs the server running?")
+
+    monkeypatch.setattr(command, "prove", away)
+    monkeypatch.setattr(command, "_find", away)
+    assert verify("0123abcd", "--json") == 3
+    found = json.loads(capsys.readouterr().out)
+    assert found["trouble"] == "PostgreSQL does not answer: connection refused"
+
+
+def test_a_command_that_is_told_to_end_ends_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    tidied = []
+
+    def told(*_: Any) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            tidied.append("scratch database, password file")
+
+    monkeypatch.setattr(create, "take", told)
+    monkeypatch.setattr(command, "_find", told)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended:
+        call_command("backup", "create")
+    assert (ended.value.code, verify("0123abcd")) == (130, 130)
+    assert len(tidied) == 2
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_file_is_verified_wherever_it_stands(
