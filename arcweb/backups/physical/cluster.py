@@ -246,8 +246,12 @@ def running(
     options: settings beside ours. keep: what it writes must outlast a crash of the machine.
     """
     program = programs.find("postgres")
-    sockets = Path(tempfile.mkdtemp(prefix="arcweb-base-", dir=TEMPORARY))
+    folder = Path(tempfile.mkdtemp(prefix="arcweb-base-", dir=TEMPORARY))
     try:
+        # The log stays in a folder of this user's: in its own, the account could make a link of that name.
+        folder.chmod(0o711)
+        sockets, log = folder / "s", folder / "log"
+        sockets.mkdir(mode=0o700)
         rules, empty = sockets / "hba.conf", sockets / "empty.conf"
         rules.write_text("local all all trust\n")
         empty.write_text("")
@@ -268,7 +272,6 @@ def running(
         argv: list[str | Path] = [program, "-D", data]
         for name, value in given.items():
             argv += ["-c", f"{name}={value}"]
-        log = sockets / "log"
         process = spawn(
             argv,
             log=log,
@@ -290,4 +293,4 @@ def running(
                         os.killpg(process.pid, signal.SIGKILL)
                     process.wait()
     finally:
-        shutil.rmtree(sockets, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
