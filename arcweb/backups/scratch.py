@@ -18,7 +18,7 @@ import psycopg
 from django.conf import settings
 from psycopg import sql
 
-from arcweb.backups import server
+from arcweb.backups import content, server
 from arcweb.backups.exceptions import BackupError, SpaceError
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def database(use: str = "verify") -> Iterator[str]:
             create(keeper, name)
             with server.connect(name, application=f"arcweb: {use}") as anchor:
                 anchor.execute("SELECT set_config('idle_session_timeout', '0', false)")
-                _refuse_without_vectors(anchor)
+                _refuse_unfit(anchor)
                 yield name
         finally:
             _drop_at_the_end(keeper, name)
@@ -162,13 +162,19 @@ def sweep(connection: psycopg.Connection[Any]) -> list[str]:
     return swept
 
 
-def _refuse_without_vectors(connection: psycopg.Connection[Any]) -> None:
+def _refuse_unfit(connection: psycopg.Connection[Any]) -> None:
+    """What the template lacks, or has too much, is no fault of a copy that is restored beside it."""
     found = connection.execute("SELECT FROM pg_extension WHERE extname = 'vector'").fetchone()
+    template = settings.ARC_TEMPLATE_DATABASE
     if found is None:
-        template = settings.ARC_TEMPLATE_DATABASE
         raise CannotMake(
             f"The template {template} lacks the extension vector (pgvector), which only a superuser may "
             f"create. As a superuser, in the database {template}: CREATE EXTENSION vector;"
+        )
+    if tables := content.relations(connection):
+        raise CannotMake(
+            f"The template {template} holds tables of its own ({tables[0].qualified} is one of "
+            f"{len(tables):,}), and every new database gets them beside what is restored. Drop them there."
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -14,6 +15,9 @@ from arcweb.backups.exceptions import CorruptCopy
 from arcweb.backups.manifest import Manifest
 from arcweb.backups.proving import comparing, loading, looks
 from arcweb.backups.proving.ladder import Console, Ladder, NotTried
+from arcweb.backups.restore import loading as restoring
+from arcweb.backups.restore.journal import Journal
+from arcweb.backups.restore.source import Source
 from tests.backups.proving import sample
 from tests.backups.proving.conftest import Sample
 
@@ -114,6 +118,16 @@ def test_an_index_that_is_not_used_is_found(restored: tuple[str, Manifest]) -> N
         )
         with pytest.raises(CorruptCopy, match=r"does not use these indexes: agents\.facts"):
             comparing.structure(connection, manifest)
+
+
+def test_a_dump_from_outside_is_restored_and_never_proven(restored: tuple[str, Manifest]) -> None:
+    name, manifest = restored
+    bare = replace(manifest, tables=[], client={"outside": "theirs.dump"})
+    with server.connect(name) as connection, pytest.raises(NotTried, match="never counts as proven"):
+        compare(connection, bare)
+    journal = Journal("1", "restore", "runs", "", live="", new=name, before="")
+    said = restoring.compare(Source(Path("theirs.dump.zst"), bare), journal, lambda done, total: None)
+    assert said == "4 tables; there is no manifest to compare with."
 
 
 def test_an_index_that_partitions_still_lack_is_no_damage(restored: tuple[str, Manifest]) -> None:

@@ -55,6 +55,10 @@ def test_what_is_not_the_copys_fault_leaves_it_as_it_was(
                 is_not_tried("Somebody is connected to the template")
                 held.close()
             is_not_tried("lacks the extension vector")
+            with sample.superuser(name) as held:
+                held.execute("CREATE EXTENSION vector")
+                held.execute("CREATE TABLE public.mine (i integer)")
+            is_not_tried("holds tables of its own (public.mine is one of 1)")
         finally:
             connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
     for path in folder.glob("postgres-*"):
