@@ -26,6 +26,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def test_accounts_events_catalogue_and_alerts_stay_as_they_were_live(world: World) -> None:
+    with superuser() as above:  # a setting of live alone makes no stranger of its copy
+        above.execute(
+            sql.SQL("ALTER DATABASE {} SET timezone TO 'Asia/Tokyo'").format(sql.Identifier(world.live))
+        )
     anna, bert, carl = (User.objects.get(username=name) for name in ("anna", "bert", "carl"))
     anna.set_password("changed since the copy")
     anna.save()
