@@ -165,6 +165,8 @@ def prepare(connection: Connection) -> None:
     """Sets, for the present transaction, all that the text of a value depends on."""
     for name, value in SETTINGS.items():
         connection.execute("SELECT set_config(%s, %s, true)", [name, value])
+    if connection.info.server_version >= 170000:
+        connection.execute("SET LOCAL transaction_timeout = 0")
 
 
 def relations(connection: Connection, schema: str = "") -> list[Relation]:

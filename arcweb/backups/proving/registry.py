@@ -33,5 +33,3 @@ def prover_of(name: str) -> Prover | None:
 register_prover(["custom", "plain"], "arcweb.backups.proving.postgres.prove", unpack=True)
 register_prover(["base", "incremental"], "arcweb.backups.physical.proof.prove")
 register_prover(["rdb"], "arcweb.backups.redis_rdb.prover.prove")
-register_prover(["rdb"], "arcweb.backups.redis_rdb.prover.prove")
-register_prover(["base", "incremental"], "arcweb.backups.physical.proof.prove")
