@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,6 +24,11 @@ WORDS = 8_000
 #: Seconds that a program gets to end after SIGTERM before it is killed.
 GRACE = 3.0
 NICE = 10
+#: Begins the names of files with a password.
+PASSWORDS = "arcweb-pgpass-"
+#: Seconds after which such a file that nobody holds was left by a killed process. It is locked just after it
+#: is made: the rest is for processes of a version that did not lock.
+LEFT = 3600.0
 Arguments = Sequence[str | Path]
 
 
@@ -139,15 +146,34 @@ def run(argv: Arguments, env: Mapping[str, str] | None = None, **options: Any) -
 @contextmanager
 def passfile(password: str, folder: Path | None = None) -> Iterator[dict[str, str]]:
     """Environment with PGPASSFILE for that password, whatever host, port, database and user: a file of mode
-    600 that is gone afterwards. The password stands neither in argv nor in an environment."""
-    handle, name = tempfile.mkstemp(prefix="arcweb-pgpass-", dir=folder)
+    600 that is gone afterwards. The password stands neither in argv nor in an environment.
+
+    What a killed process left goes here, too: the file of a living one is locked."""
+    _sweep_passwords(folder or Path(tempfile.gettempdir()))
+    handle, name = tempfile.mkstemp(prefix=PASSWORDS, dir=folder)
     try:
         with os.fdopen(handle, "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
             escaped = password.replace("\\", "\\\\").replace(":", "\\:")
             file.write(f"*:*:*:*:{escaped}\n")
-        yield {"PGPASSFILE": name}
+            file.flush()
+            yield {"PGPASSFILE": name}
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def _sweep_passwords(folder: Path) -> None:
+    # Everybody may write there: neither a link nor a pipe is followed, and only what is ours is touched.
+    for path in folder.glob(f"{PASSWORDS}*"):
+        with suppress(OSError):
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                found = os.fstat(handle)
+                if found.st_uid == os.geteuid() and time.time() - found.st_mtime > LEFT:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()
+            finally:
+                os.close(handle)
 
 
 def postgres_env(database: Mapping[str, Any]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import sys
 import time
@@ -70,6 +71,22 @@ def test_a_password_stands_in_a_private_file_and_only_while_it_is_needed(tmp_pat
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         assert file.read_text() == "*:*:*:*:a\\:b\\\\c\n"
     assert not file.exists()
+
+
+def test_a_password_that_a_killed_process_left_goes_with_the_next(tmp_path: Path) -> None:
+    left, link, other = (tmp_path / f"{processes.PASSWORDS}{name}" for name in ("left", "link", "new"))
+    target = tmp_path / "target"
+    for path in (left, other, target):
+        path.write_text("*:*:*:*:secret\n")
+    link.symlink_to(target)
+    os.mkfifo(tmp_path / f"{processes.PASSWORDS}pipe")
+    with processes.passfile("x", tmp_path) as env:
+        held = Path(env["PGPASSFILE"])
+        for path in (left, target, held):
+            os.utime(path, (0, 0))
+        with processes.passfile("y", tmp_path):
+            assert not left.exists()
+            assert all(path.exists() for path in (link, target, other, held))
 
 
 def test_programs_of_the_servers_version_are_found_and_others_refused_with_both_versions(
