@@ -102,6 +102,7 @@ def undo(journal: Journal, actor: Actor, told: Told = quiet) -> None:
         journal.undone_at, journal.keep_until = now(), (datetime.now(UTC) + KEPT).isoformat()
         journals().write(journal)
         _bring_forward()
+        _erase_again(journal)
         _record("restore.time-undone", journal, actor)
     finally:
         paused.end(settings.ARC_BACKUP_DIR)
@@ -323,6 +324,21 @@ def let_go() -> None:
 def _bring_forward() -> None:
     let_go()
     call_command("migrate", interactive=False, verbosity=0)
+
+
+def _erase_again(journal: Journal) -> None:
+    """What was erased since the cluster of before stopped goes from it, too. Raises BackupError."""
+    since = datetime.fromisoformat(journal.step("carry").started_at or journal.target)
+    if wanted := erasures.newer_than(settings.ARC_BACKUP_DIR, since):
+        try:
+            with live.look().connect(settings.POSTGRES_DB, user=settings.POSTGRES_USER) as connection:
+                connection.autocommit = False
+                erasures.apply(connection, wanted)
+        except psycopg.Error as error:
+            raise BackupError(
+                f"The cluster of before is live, but what was erased since is in it again: {in_words(error)} "
+                "Erase it again (manage.py backup erase lists what was ordered)."
+            ) from error
 
 
 def _finished(journal: Journal) -> None:

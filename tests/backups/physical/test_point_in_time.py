@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 
+from arcweb.backups import erasures
 from arcweb.backups.exceptions import BackupError
 from arcweb.backups.models import Backup
 from arcweb.backups.physical import archive, by_hand, chain, doing, exchange, live, recovery, timeline
@@ -122,7 +123,9 @@ def test_a_damaged_file_of_the_log_ends_the_recovery_in_words_and_live_is_as_it_
     assert 600 not in ids(here)
 
 
-def test_the_whole_way_there_and_back(here: Stack, story: Story, outside: list[str]) -> None:
+def test_the_whole_way_there_and_back(
+    here: Stack, story: Story, outside: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = (ids(here), count(here))
     with prepared(story.good) as journal:
         assert journal.state == WAITING
@@ -142,7 +145,18 @@ def test_the_whole_way_there_and_back(here: Stack, story: Story, outside: list[s
     switch(here)
     assert archive.look().newest_timeline == 2
     assert Backup.objects.filter(state="hashed").exists()
+    erased: list[tuple[int, dict[str, Any]]] = []
+
+    def erase(connection: Any, what: dict[str, Any]) -> int:
+        timeline = connection.execute("SELECT timeline_id FROM pg_control_checkpoint()").fetchone()
+        erased.append((timeline[0], what))
+        return 0
+
+    monkeypatch.setitem(erasures._erasers, "note", ("a note", erase))
+    erasures.order(settings.ARC_BACKUP_DIR, "note", {"id": 1})
     undone = doing.undo(journal.id, SYSTEM)
+    (settings.ARC_BACKUP_DIR / erasures.NAME).unlink()
+    assert erased == [(1, {"id": 1})], "what was erased since the restore goes from the cluster of before"
     assert (ids(here), count(here)) == before
     assert not undone.can_undo
     # A day later nothing of it is left.
