@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -154,6 +155,10 @@ def test_an_erasure_is_written_down_and_done(journals: Folder) -> None:
     assert list(Agent.objects.all()) == [kept]
     (one,) = erasures.read(journals.path.parent)
     assert one.what == {"id": str(agent.pk)}
+    ordered = datetime.fromisoformat(one.at)
+    for minutes, wanted in ((-1, [one]), (30, [one]), (61, [])):
+        moment = ordered + timedelta(minutes=minutes)
+        assert erasures.newer_than(journals.path.parent, moment) == wanted, "a copy under way holds it still"
     event = Event.objects.get(kind="erasure.ordered")
     assert "to be erased" not in json.dumps(event.data)
 
