@@ -77,11 +77,18 @@ def _is_manifest(name: str) -> bool:
 def scan() -> Scan:
     """Makes rows for copies that the database has never heard of, and marks those whose files are gone.
 
-    A copy that comes back counts as written: it has to be proven again. Raises BackupError, and
-    django.db.Error when PostgreSQL is away.
+    A copy that comes back counts as written: it has to be proven again. Raises BackupError, also for a folder
+    without any copy where several are known to be, and django.db.Error when PostgreSQL is away.
     """
     result = Scan()
     copies = on_disk()
+    expected = Backup.objects.present().filter(local=True).count()
+    if not copies and expected > 1:
+        # A disk that is not mounted looks like this, and its copies would have to be proven anew.
+        raise BackupError(
+            f"{folder()} holds no copy at all, and {expected} are known to be there: is its disk mounted? "
+            "Nothing was changed. If they are gone for good, take a backup and scan again."
+        )
     result.troubles += [one.trouble for one in copies if one.trouble]
     # Oldest first: an incremental's parent has its row before it.
     for one in reversed([one for one in copies if one.manifest]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -181,3 +182,12 @@ def test_viewers_see_and_touch_nothing() -> None:
         assert client.post(address, {"kind": "database"}).status_code == 403
     assert client_of().get(LIST).status_code == 403
     assert not Job.objects.exists()
+
+
+def test_a_folder_that_is_not_mounted_loses_no_copy(settings: Any, tmp_path: Path) -> None:
+    settings.ARC_BACKUP_DIR = tmp_path
+    for age in (1, 2):
+        copy(age=timedelta(days=age), local=True)
+    page = client_of("operator").post(f"{LIST}scan/", follow=True).content.decode()
+    assert "holds no copy at all, and 2 are known to be there" in page
+    assert Backup.objects.filter(state="verified", local=True).count() == 2

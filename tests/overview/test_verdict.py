@@ -91,6 +91,7 @@ def healthy(sample: Callable[..., None]) -> None:
     sample("redis-state", used_bytes=5, max_bytes=0, evicting=0, unsaved=0)
     sample("celery", **{"waiting:celery": 6, "waiting:quick": 0, "held": 1})
     sample("alerts", failed=0)
+    sample("backups", since=timezone.now().timestamp())
 
 
 def asked(role: str = "viewer") -> Card:
@@ -120,6 +121,8 @@ def test_all_is_well_in_words(healthy: None) -> None:
         ("agents", {"total": 0}, "idle", "There are no agents yet"),
         ("alerts", {"firing:servers.worker": 300}, "bad", "Alert: The Celery worker is away (5 min)."),
         ("alerts", {"failed": 2}, "warn", "An alert could not be sent"),
+        ("backups", {"since": 1.7e9}, "bad", "PostgreSQL has no proven restore point."),
+        ("backups", {"failures:postgres": 2}, "warn", "The last 2 backups of PostgreSQL failed."),
     ],
 )
 def test_each_watch_tells_its_trouble(
@@ -157,8 +160,8 @@ def test_figures_that_are_missing_or_old_are_no_proof(
     )
     Sample.objects.all().delete()
     assert asked().concerns[0].sentence == "No figures were taken yet; they come every half minute."
-    sources = ("memories", "agents", "jobs", "postgres", "redis-cache", "redis-state", "celery", "alerts")
-    for source in sources:
+    redis = ("redis-cache", "redis-state")
+    for source in ("memories", "agents", "jobs", "postgres", *redis, "celery", "alerts", "backups"):
         sample(source, 600, failed=38)
     card = asked()
     assert card.word == "Not all is known"
