@@ -13,7 +13,7 @@ register_page(
         "Backup retention",
         "Safety",
         views.SEE,
-        order=14,
+        listed=False,
     )
 )
 for _path, _view, _name, _title, _permission in (

@@ -8,7 +8,7 @@ from arcweb.registry import Page, register_page
 MAY = "backups.restore_backup"
 
 register_page(
-    Page("point-in-time/", views.point_in_time, "backups_time", "Point in time", "Safety", MAY, order=13)
+    Page("point-in-time/", views.point_in_time, "backups_time", "Point in time", "Safety", MAY, listed=False)
 )
 for _path, _view, _name, _title in (
     ("point-in-time/<uuid:restore>/", views.restore, "backups_time_restore", "Restore to a chosen time"),

@@ -13,7 +13,7 @@ register_page(
         "Backup schedules",
         "Safety",
         "backups.view_schedule",
-        order=12,
+        listed=False,
     )
 )
 for _path, _view, _name, _title, _permission in (

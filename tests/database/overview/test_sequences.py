@@ -60,13 +60,13 @@ def test_the_narrowest_column_decides() -> None:
 
 def test_one_of_its_own_that_counts_down_and_one_that_begins_anew() -> None:
     run(
-        "CREATE SEQUENCE down INCREMENT -1 MINVALUE -100 MAXVALUE -1",
-        "SELECT setval('down', -97)",
+        "CREATE SEQUENCE sinking INCREMENT -1 MINVALUE -100 MAXVALUE -1",
+        "SELECT setval('sinking', -97)",
         "CREATE SEQUENCE ring MAXVALUE 100 CYCLE",
         "SELECT setval('ring', 99)",
         "CREATE SEQUENCE unused MAXVALUE 3",
     )
-    [down] = place("down")
+    [down] = place("sinking")
     assert down.percent == pytest.approx(96.97, abs=0.01)
     assert down.left == 3
     assert not place("ring")
