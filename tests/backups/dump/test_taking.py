@@ -12,6 +12,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,12 @@ class Doing:
 
 
 def children(name: str) -> list[psutil.Process]:
-    return [child for child in psutil.Process().children(recursive=True) if child.name() == name]
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # others come and go, such as `pg_dump --version`
+            if child.name() == name:
+                found.append(child)
+    return found
 
 
 def nothing_is_left(folder: Path) -> None:
