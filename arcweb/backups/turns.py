@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import psycopg
 
 from arcweb.backups import server
 from arcweb.backups.exceptions import LockedOut
 
 NAME = "arcweb.backups"
 TAKE = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
+GIVE = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
 HOLDER = """
     SELECT a.application_name, to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')
     FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid),
@@ -25,13 +30,13 @@ PREFIX = "arcweb: "
 def turn(what: str) -> Iterator[None]:
     """Nobody else has a turn while the block lasts. what: "backup", "restore": said to who comes second.
 
-    Raises LockedOut at once when somebody has it, BackupError when PostgreSQL cannot be reached. The lock
-    goes when this process dies, whatever way; when its session is lost before the block ends, another may
-    begin, as after a restart of the server.
+    Raises LockedOut within a second when somebody has it, BackupError when PostgreSQL cannot be reached. The
+    lock goes when this process dies, whatever way; when its session is lost before the block ends, another
+    may begin, as after a restart of the server.
     """
     with server.connect(application=f"{PREFIX}{what}") as connection:
         connection.execute("SELECT set_config('idle_session_timeout', '0', false)")
-        if not (connection.execute(TAKE, [NAME]).fetchone() or (False,))[0]:
+        if not _taken(connection):
             holder = connection.execute(HOLDER, [NAME]).fetchone()
             doing, since = holder or ("", "")
             doing = doing.removeprefix(PREFIX) if doing.startswith(PREFIX) else "backup or restore"
@@ -40,4 +45,15 @@ def turn(what: str) -> Iterator[None]:
         try:
             yield
         finally:
+            with suppress(psycopg.Error):
+                connection.execute(GIVE, [NAME])  # its session ends some moments after it is closed
             connection.close()
+
+
+def _taken(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the lock is ours. Half a second is waited: who was killed holds it until its session ends."""
+    for pause in (0.1, 0.1, 0.3, 0.0):
+        if (connection.execute(TAKE, [NAME]).fetchone() or (False,))[0]:
+            return True
+        time.sleep(pause)
+    return False

@@ -151,9 +151,9 @@ def test_a_download_does_not_go_on_in_another_object(
         def write(self, data: Any, /) -> int:
             if not self.tell():
                 raw.put_object(Bucket=BUCKET, Key=f"arc/web/{NAME}", Body=b"y" * (12 * MB + 17))
-                wire.back, wire.once = 3 * MB, True
             return super().write(data)
 
+    wire.back, wire.once = 3 * MB, True
     with pytest.raises(PlaceError, match=r"was replaced|PreconditionFailed"):
         store.get(NAME, Swapping())
 
