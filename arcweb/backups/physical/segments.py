@@ -68,10 +68,6 @@ def lsn(text: str) -> int:
     return (int(high, 16) << 32) + int(low, 16)
 
 
-def lsn_text(position: int) -> str:
-    return f"{position >> 32:X}/{position & 0xFFFFFFFF:X}"
-
-
 def descent(timeline: int, history: str) -> list[Step]:
     """The line of descent that ends in `timeline`, by the text of its history file ("" for the first)."""
     found = filter(None, map(HISTORY_LINE.match, history.splitlines()))

@@ -10,7 +10,7 @@ from pathlib import Path
 from django.conf import settings
 
 from arcweb.backups import manifest as manifests
-from arcweb.backups.exceptions import CorruptCopy, KeyMissing
+from arcweb.backups.exceptions import CorruptCopy
 from arcweb.backups.manifest import Manifest
 from arcweb.backups.models import Backup
 from arcweb.backups.places import fetching
@@ -139,14 +139,3 @@ def _begins_right(head: bytes, found: Manifest) -> bool:
         return head.startswith(b"age-encryption.org/")
     magic = {"zstd": b"\x28\xb5\x2f\xfd", "gzip": b"\x1f\x8b"}.get(found.file.compression, b"")
     return head.startswith(magic)
-
-
-def identities() -> list[str]:
-    """What ARC_BACKUP_IDENTITY_FILE holds; nothing where it is not set. Raises KeyMissing."""
-    if not settings.ARC_BACKUP_IDENTITY_FILE:
-        return []
-    try:
-        lines = Path(settings.ARC_BACKUP_IDENTITY_FILE).read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise KeyMissing(f"ARC_BACKUP_IDENTITY_FILE cannot be read: {error}.") from error
-    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]

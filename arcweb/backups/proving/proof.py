@@ -20,7 +20,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils.module_loading import import_string
 
-from arcweb.backups import seals, server
+from arcweb.backups import encryption, seals, server
 from arcweb.backups.exceptions import BackupError, CorruptCopy, LockedOut
 from arcweb.backups.manifest import Manifest
 from arcweb.backups.models import Backup
@@ -116,7 +116,7 @@ def _check_file(
     ladder.total = max(1, packed + 4 * raw)
     with ladder.step("hash", "hashing", packed) as step:
         step.sentence = finding.hashed(path, manifest, ladder)
-    copy = Copy(path, manifest, finding.identities(), trusted=trusted)
+    copy = Copy(path, manifest, encryption.identities() if manifest.file.encryption else [], trusted=trusted)
     with _unpacked(copy, ladder, prover) as unpacked:
         if backup is not None:
             Backup.objects.filter(pk=backup.pk, state=Backup.State.WRITTEN, sha256=backup.sha256).update(

@@ -15,7 +15,7 @@ from uuid import UUID
 from django.conf import settings
 from redis.exceptions import RedisError
 
-from arcweb.backups import taking
+from arcweb.backups import encryption, taking
 from arcweb.backups.exceptions import BackupError
 from arcweb.backups.manifest import Manifest
 from arcweb.backups.models import Backup
@@ -170,7 +170,7 @@ def _opened(path: Path, manifest: Manifest) -> AbstractContextManager[IO[bytes]]
         path,
         compression=manifest.file.compression,
         encrypted=bool(manifest.file.encryption),
-        identities=finding.identities() if manifest.file.encryption else (),
+        identities=encryption.identities() if manifest.file.encryption else (),
     )
 
 

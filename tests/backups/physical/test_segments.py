@@ -40,7 +40,6 @@ def test_other_files_are_no_segments(name: str) -> None:
 
 def test_a_position_is_read_and_written() -> None:
     assert segments.lsn("16/B374D848") == 0x16B374D848
-    assert segments.lsn_text(0x16B374D848) == "16/B374D848"
 
 
 def test_a_line_of_descent_changes_files_where_a_timeline_was_left() -> None:
