@@ -70,6 +70,7 @@ class Site:
         page.get_by_label("Password").fill(password or self.password)
         page.get_by_role("button", name="Log in").click()
         expect(page.get_by_role("button", name="Log out")).to_be_visible()
+        page.wait_for_load_state()  # a key pressed before the scripts are there is nobody's
 
 
 @pytest.fixture(scope="session")

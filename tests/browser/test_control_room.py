@@ -13,8 +13,9 @@ from playwright.sync_api import Browser, Page, expect
 
 from arcweb.embedded.stack import Stack
 from tests.browser.conftest import RESULTS, Site
-from tests.servers.frozen import eventually, frozen, whole
+from tests.servers.frozen import frozen, whole
 from tests.stack import THROWAWAY
+from tests.waiting import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -186,7 +187,7 @@ def test_the_loss_of_redis_logs_nobody_out(profile: Any, site: Site) -> None:
         process = cache.process()
         return process is not None and process.pid != killed.pid
 
-    eventually(is_back, 30)
+    until(is_back, 30)
     with frozen(whole(cache.process())):
         for _ in range(60):
             page.goto(f"{site.url}/agents/agent/")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
@@ -54,15 +53,6 @@ def in_thread(function: Callable[[], Any]) -> threading.Thread:
     thread = threading.Thread(target=run)
     thread.start()
     return thread
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> float:
-    """How long it took."""
-    started = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started < seconds, "it did not happen in time"
-        time.sleep(0.02)
-    return time.monotonic() - started
 
 
 class Broker:

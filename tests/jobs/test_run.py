@@ -19,7 +19,8 @@ from arcweb.jobs import heartbeat, ledger
 from arcweb.jobs.context import JobContext
 from arcweb.jobs.exceptions import ClaimLost, JobCancelled, JobFailed, RetryLater
 from arcweb.jobs.models import Job
-from tests.jobs.conftest import in_thread, ran, wait_until
+from tests.jobs.conftest import in_thread, ran
+from tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("broker")]
 State = Job.State
@@ -138,9 +139,9 @@ def test_a_running_job_is_cancelled_within_two_seconds(job: Callable[..., Job]) 
 
     queued = job(dig)
     thread = in_thread(lambda: ledger.run(queued.pk))
-    wait_until(lambda: Job.objects.filter(pk=queued.pk, state=State.RUNNING).exists())
+    until(lambda: Job.objects.filter(pk=queued.pk, state=State.RUNNING).exists())
     assert ledger.cancel(queued.pk)
-    assert wait_until(lambda: Job.objects.filter(pk=queued.pk, state=State.CANCELLED).exists()) < 2
+    assert until(lambda: Job.objects.filter(pk=queued.pk, state=State.CANCELLED).exists()) < 2
     assert cleaned.is_set()
     thread.join()
 
@@ -159,9 +160,9 @@ def test_progress_and_heartbeat_are_seen_while_the_handler_holds_a_transaction(
 
     queued = job(dig)
     thread = in_thread(lambda: ledger.run(queued.pk))
-    wait_until(lambda: Job.objects.filter(pk=queued.pk, done=3, total=9, message="digging").exists(), 3)
+    until(lambda: Job.objects.filter(pk=queued.pk, done=3, total=9, message="digging").exists(), 3)
     first = Job.objects.get().heartbeat_at
-    wait_until(lambda: Job.objects.get().heartbeat_at != first, 3)
+    until(lambda: Job.objects.get().heartbeat_at != first, 3)
     go_on.set()
     thread.join()
     assert Job.objects.get().state == State.SUCCEEDED
@@ -175,10 +176,10 @@ def test_the_rate_is_unknown_at_first_and_then_measured(job: Callable[..., Job])
 
     queued = job(dig, total=60)
     thread = in_thread(lambda: ledger.run(queued.pk))
-    wait_until(lambda: Job.objects.get().done > 0, 3)
+    until(lambda: Job.objects.get().done > 0, 3)
     early = Job.objects.get()
     assert (early.rate, early.remaining) == (None, "unknown")
-    wait_until(lambda: Job.objects.get().rate is not None, 6)
+    until(lambda: Job.objects.get().rate is not None, 6)
     late = Job.objects.get()
     assert late.rate is not None
     assert 4 < late.rate < 12
@@ -287,7 +288,7 @@ def test_the_heartbeat_outlives_a_lost_connection(
 
     queued = job(dig)
     thread = in_thread(lambda: ledger.run(queued.pk))
-    wait_until(lambda: Job.objects.filter(state=State.RUNNING).exists())
+    until(lambda: Job.objects.filter(state=State.RUNNING).exists())
     time.sleep(0.3)
     with connection.cursor() as cursor:  # every other connection to this database
         cursor.execute(
@@ -295,9 +296,9 @@ def test_the_heartbeat_outlives_a_lost_connection(
             "WHERE datname = current_database() AND pid <> pg_backend_pid() "
             "AND backend_type = 'client backend'"
         )
-    wait_until(lambda: "is tried on" in caplog.text, 5)
+    until(lambda: "is tried on" in caplog.text, 5)
     before = Job.objects.get().heartbeat_at
-    wait_until(lambda: Job.objects.get().heartbeat_at != before, 5)
+    until(lambda: Job.objects.get().heartbeat_at != before, 5)
     go_on.set()
     thread.join()
     assert Job.objects.get().state == State.SUCCEEDED

@@ -18,6 +18,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from arcweb.embedded.stack import Stack
+from tests.waiting import until
 
 KILLS = 10
 ROOT = Path(__file__).parents[2]
@@ -108,13 +109,6 @@ class Database:
         return bool(
             self.number("SELECT count(*) FROM jobs_job WHERE state = 'running' AND done > 0 AND done < total")
         )
-
-
-def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
-        time.sleep(0.05)
 
 
 @pytest.mark.timeout(900)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import psutil
@@ -37,12 +36,3 @@ def backends(stack: Stack) -> list[psutil.Process]:
     return [
         child for child in postmaster.children() if " arc " in " ".join(child.cmdline()).replace(":", " ")
     ]
-
-
-def eventually(true: Callable[[], bool], seconds: float) -> float:
-    """Seconds until it was true."""
-    started = time.monotonic()
-    while not true():
-        assert time.monotonic() - started < seconds, "never"
-        time.sleep(0.05)
-    return time.monotonic() - started

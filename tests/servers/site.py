@@ -20,8 +20,9 @@ import psutil
 from arcweb.embedded.layout import Layout
 from arcweb.embedded.stack import Stack, delete_data
 from tests.running import ROOT, Running, free_port, kill_all
-from tests.servers.frozen import backends, eventually, whole
+from tests.servers.frozen import backends, whole
 from tests.stack import THROWAWAY, new_layout
+from tests.waiting import until
 
 
 @dataclass(frozen=True)
@@ -90,10 +91,10 @@ class Site:
     def wait_for(self, seconds: float = 60, **states: bool | None) -> float:
         """Seconds until these servers stand so; names with _ for -."""
         wanted = {name.replace("_", "-"): up for name, up in states.items()}
-        return eventually(lambda: wanted.items() <= self.states().items(), seconds)
+        return until(lambda: wanted.items() <= self.states().items(), seconds)
 
     def wait_until_well(self) -> float:
-        return eventually(lambda: set(self.states().values()) == {True}, 90)
+        return until(lambda: set(self.states().values()) == {True}, 90)
 
     def processes(self, name: str) -> list[psutil.Process]:
         """Those of a server, as `arcweb.servers` names it, helpers included; "backends": PostgreSQL's."""

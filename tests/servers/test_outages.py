@@ -14,8 +14,9 @@ import psycopg
 import pytest
 
 from arcweb.embedded.layout import Layout
-from tests.servers.frozen import eventually, frozen
+from tests.servers.frozen import frozen
 from tests.servers.site import Answer, Browser, Site, title
+from tests.waiting import until
 
 #: Seconds. About one is promised; the rest is a busy machine's.
 FIRST, LATER = 2.0, 1.0
@@ -86,7 +87,7 @@ def test_postgres_frozen_with_its_backends_on_open_connections(site: Site) -> No
         assert sent.status == 503
         assert "was not stored" in sent.text
         assert Browser(site.port).get("/login/").status == 503
-    print(f"PostgreSQL thawed: back after {eventually(lambda: site.admin.get('/').status == 200, 10):.2f} s")
+    print(f"PostgreSQL thawed: back after {until(lambda: site.admin.get('/').status == 200, 10):.2f} s")
 
 
 def test_only_the_backends_frozen(site: Site) -> None:
@@ -133,7 +134,7 @@ def test_postgres_or_its_backends_killed(site: Site, name: str) -> None:
     assert {answer.status for answer in answers} <= {200, 503}
     assert name == "backends" or 503 in {answer.status for answer in answers}
     assert max(answer.seconds for answer in answers) < FIRST
-    took = eventually(lambda: site.admin.get("/").status == 200, 30)
+    took = until(lambda: site.admin.get("/").status == 200, 30)
     print(f"{name} killed: back {3 + took:.1f} s later at the latest, with no restart of the web")
 
 
@@ -186,7 +187,7 @@ def test_redis_state_away(site: Site, agent: str, number: signal.Signals) -> Non
     print(f"Redis state {number.name}: all well after {site.wait_until_well():.1f} s")
     with psycopg.connect(dsn(site.layout), autocommit=True) as connection:
         rows = "SELECT count(embedding) FROM agents.memories WHERE content = ANY(%s)"
-        took = eventually(lambda: connection.execute(rows, [texts]).fetchone() == (2,), 60)
+        took = until(lambda: connection.execute(rows, [texts]).fetchone() == (2,), 60)
     print(f"Redis state {number.name}: what was sent meanwhile is embedded {took:.1f} s later")
 
 

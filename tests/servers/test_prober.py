@@ -20,7 +20,8 @@ from arcweb.embedded.stack import Stack
 from arcweb.prober import Prober, Watch
 from arcweb.probes import BEAT_AWAY_AFTER, BeatProbe, PostgresProbe, RedisProbe
 from arcweb.servers import Finding
-from tests.servers.frozen import eventually, frozen, whole
+from tests.servers.frozen import frozen, whole
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def running(own: Stack) -> Iterator[Prober]:
     running.start()
     yield running
     running.stop()
-    eventually(lambda: threading.active_count() <= before, 5)
+    until(lambda: threading.active_count() <= before, 5)
     assert servers.state_of("postgres").up is None
 
 
@@ -57,9 +58,9 @@ def known(name: Any, up: bool | None) -> bool:
 def test_freezing_and_thawing_is_known_within_about_a_second(own: Stack, running: Prober) -> None:
     names: list[Any] = ["postgres", "redis-cache", "redis-state"]
     for name, server in zip(names, own.servers, strict=True):
-        eventually(lambda name=name: known(name, True), 10)
+        until(lambda name=name: known(name, True), 10)
         with frozen(whole(server.process())):
-            took = eventually(lambda name=name: known(name, False), 5)
+            took = until(lambda name=name: known(name, False), 5)
             state = servers.state_of(name)
             print(f"{name} frozen: known after {took:.2f} s")
             assert took < 2.5
@@ -71,25 +72,25 @@ def test_freezing_and_thawing_is_known_within_about_a_second(own: Stack, running
             assert servers.state_of(name).seconds > 1
             others = [other for other in names if other != name]
             assert [servers.state_of(other).up for other in others] == [True, True]
-        print(f"{name} thawed: known after {eventually(lambda name=name: known(name, True), 5):.2f} s")
+        print(f"{name} thawed: known after {until(lambda name=name: known(name, True), 5):.2f} s")
 
 
 def test_a_killed_server_is_known_at_once_when_it_is_suspected(own: Stack, running: Prober) -> None:
-    eventually(lambda: known("redis-cache", True), 10)
+    until(lambda: known("redis-cache", True), 10)
     os.kill(own.servers[1].process().pid, signal.SIGKILL)  # type: ignore[union-attr]
     servers.suspect("redis-cache")
-    assert eventually(lambda: known("redis-cache", False), 5) < 0.6
+    assert until(lambda: known("redis-cache", False), 5) < 0.6
     assert servers.state_of("redis-cache").reason == "it takes no connections"
 
 
 def test_what_is_asked_through_redis_is_unknown_without_it(own: Stack, running: Prober) -> None:
-    eventually(lambda: known("redis-state", True), 10)
+    until(lambda: known("redis-state", True), 10)
     with frozen(whole(own.servers[2].process())):
-        eventually(lambda: known("redis-state", False), 5)
+        until(lambda: known("redis-state", False), 5)
         running.suspect("worker")
         running.suspect("beat")
-        eventually(lambda: "Redis (state role), which is away" in servers.state_of("worker").sentence, 5)
-        eventually(lambda: "Redis (state role), which is away" in servers.state_of("beat").sentence, 5)
+        until(lambda: "Redis (state role), which is away" in servers.state_of("worker").sentence, 5)
+        until(lambda: "Redis (state role), which is away" in servers.state_of("beat").sentence, 5)
         assert known("worker", None)
         assert known("beat", None)
 
@@ -109,7 +110,7 @@ def test_one_slow_look_is_not_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prober, "WATCHES", {"redis-cache": Watch(Scripted, 0.01)})
     running = Prober()
     running.start()
-    eventually(lambda: len(seen) > 4, 5)
+    until(lambda: len(seen) > 4, 5)
     running.stop()
     assert False not in seen
 

@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -24,15 +24,9 @@ from arcweb.backups.physical import base, live, timeline
 from arcweb.embedded.layout import Layout
 from arcweb.embedded.stack import Stack
 from tests.stack import THROWAWAY, new_layout
+from tests.waiting import until
 
 NASTY = 'it\'s a "50%p" $HOME;x'
-
-
-def until(true: Callable[[], Any], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="package")

@@ -10,7 +10,8 @@ import pytest
 
 from arcweb.embedded import wal
 from arcweb.embedded.stack import Stack
-from tests.backups.physical.conftest import superuser, switch, until
+from tests.backups.physical.conftest import superuser, switch
+from tests.waiting import until
 
 HERE = Path(wal.__file__).parent
 NAME = "000000010000000000000001"

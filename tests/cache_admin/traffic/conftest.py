@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 from redis import Redis
@@ -31,15 +29,6 @@ def _no_lease_stays() -> Iterator[None]:
     yield
     for lease in leases.running():
         lease.stop()
-
-
-def wait_until(condition: Callable[[], Any], seconds: float = 20.0) -> float:
-    """How long it took."""
-    started = time.monotonic()
-    while not condition():
-        assert time.monotonic() < started + seconds, "it did not come to that"
-        time.sleep(0.02)
-    return time.monotonic() - started
 
 
 def named(server: Redis, name: str) -> int:

@@ -14,7 +14,8 @@ from redis.exceptions import NoPermissionError
 from cache_admin import connections
 from cache_admin.traffic import clients, leases
 from cache_admin.traffic.resp import Text
-from tests.cache_admin.traffic.conftest import named, wait_until
+from tests.cache_admin.traffic.conftest import named
+from tests.waiting import until
 
 ME = 7
 
@@ -34,7 +35,7 @@ def test_monitor_shows_commands_and_masks_what_is_secret(cache: Redis) -> None:
     cache.execute_command("SETEX", "session:abc123def456", 60, '{"user": "grace"}')
     cache.execute_command("MIGRATE", "localhost", 1, "nokey", 0, 1, "AUTH", "hunter2")
     cache.set("greeting", 'a "quoted"\nline \x00 <b>', ex=60)
-    wait_until(lambda: "greeting" in said(lease))
+    until(lambda: "greeting" in said(lease))
     assert "SETEX session:abc1…" in said(lease)
     assert "23def" not in said(lease)
     assert "grace" not in said(lease)
@@ -42,15 +43,15 @@ def test_monitor_shows_commands_and_masks_what_is_secret(cache: Redis) -> None:
     assert 'SET greeting a "quoted"\\nline \\x00 <b> EX 60' in said(lease)
     lease.stop()
     assert lease.ended == "It was stopped."
-    wait_until(lambda: named(cache, "arcweb-monitor") == 0)
+    until(lambda: named(cache, "arcweb-monitor") == 0)
 
 
 def test_a_lease_ends_when_its_time_is_over(cache: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "SECONDS", (1,))
     lease = begun(leases.monitor("cache", ME, 1))
-    assert 0.7 < wait_until(lambda: lease.ended) < 2
+    assert 0.7 < until(lambda: lease.ended) < 2
     assert lease.ended == "Its 1 s are over."
-    wait_until(lambda: named(cache, "arcweb-monitor") == 0)
+    until(lambda: named(cache, "arcweb-monitor") == 0)
     assert lease.left == 0
 
 
@@ -61,9 +62,9 @@ def test_a_lease_ends_when_nobody_looks(cache: Redis, monkeypatch: pytest.Monkey
         time.sleep(0.3)
         lease.watched()
         assert not lease.ended
-    wait_until(lambda: lease.ended, 2)
+    until(lambda: lease.ended, 2)
     assert "Nobody had looked" in lease.ended
-    wait_until(lambda: named(cache, "arcweb-channels") == 0)
+    until(lambda: named(cache, "arcweb-channels") == 0)
 
 
 def test_one_monitor_for_a_server_across_processes(
@@ -96,7 +97,7 @@ def test_a_flood_is_counted_and_kept_within_bounds(cache: Redis) -> None:
         pipeline.get(f"flood:{number}")
     started = time.monotonic()
     pipeline.execute()
-    wait_until(lambda: lease.dropped + len(lease.lines) >= 3000)
+    until(lambda: lease.dropped + len(lease.lines) >= 3000)
     took = int(time.monotonic() - started) + 2
     assert len(lease.lines) <= leases.MOST_A_SECOND * took
     assert lease.lines[0].number == 1
@@ -105,7 +106,7 @@ def test_a_flood_is_counted_and_kept_within_bounds(cache: Redis) -> None:
 def test_a_huge_command_is_cut(cache: Redis) -> None:
     lease = begun(leases.monitor("cache", ME, 10))
     cache.set("huge", b"\x01" * 200_000, ex=5)
-    wait_until(lambda: "huge" in said(lease))
+    until(lambda: "huge" in said(lease))
     [line] = [line for line in lease.lines if "huge" in line.text]
     assert len(line.text) < 100
     assert "bytes)" in line.text
@@ -115,21 +116,21 @@ def test_too_much_ends_it(cache: Redis, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(leases, "MOST_BYTES", 100_000)
     lease = begun(leases.monitor("cache", ME, 10))
     cache.set("huge", b"x" * 200_000, ex=5)
-    wait_until(lambda: lease.ended)
+    until(lambda: lease.ended)
     assert "too busy" in lease.ended
-    wait_until(lambda: named(cache, "arcweb-monitor") == 0)
+    until(lambda: named(cache, "arcweb-monitor") == 0)
 
 
 def test_messages_of_matching_channels_come_masked(cache: Redis) -> None:
     lease = begun(leases.messages("cache", ME, 10, b"news*"))
-    wait_until(lambda: cache.pubsub_numpat() > 0)
+    until(lambda: cache.pubsub_numpat() > 0)
     cache.publish("news:today", "hello\r\n<i>you</i>")
     cache.publish("other", "unseen")
     cache.publish("news:today", '{"gone": "session:abc123def456"}')
     cache.publish("news:binary", b"\xff\x00")
     cache.publish("news.pidbox", '{"arguments": "private"}')
     cache.publish("news:large", "y" * 100_000)
-    wait_until(lambda: len(lease.lines) == 5)
+    until(lambda: len(lease.lines) == 5)
     assert said(lease).splitlines() == [
         "news:today hello\\r\\n<i>you</i>",
         'news:today {"gone": "session:abc1…"}',
@@ -143,7 +144,7 @@ def test_a_killed_connection_is_told(cache: Redis) -> None:
     lease = begun(leases.monitor("cache", ME, 10))
     (monitor,) = [each for each in clients.listed(cache) if each.name == "arcweb-monitor"]
     assert cache.execute_command("CLIENT", "KILL", "ID", monitor.id) == 1  # no other test's connection
-    wait_until(lambda: lease.ended)
+    until(lambda: lease.ended)
     assert "closed the connection" in lease.ended
 
 
@@ -220,4 +221,4 @@ def test_a_process_that_dies_leaves_no_connection(cache: Redis) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert "begun" in done.stdout
-    wait_until(lambda: named(cache, "arcweb-channels") == 0)
+    until(lambda: named(cache, "arcweb-channels") == 0)

@@ -10,8 +10,9 @@ from redis import Redis
 
 from arcweb.events.models import Event
 from cache_admin.traffic import leases
-from tests.cache_admin.traffic.conftest import named, wait_until
+from tests.cache_admin.traffic.conftest import named
 from tests.people import client_of, make_user
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db
 PAGE = "/redis/live/"
@@ -31,13 +32,13 @@ def test_a_lease_from_its_start_to_its_end(cache: Redis) -> None:
     assert Event.objects.get(kind="redis.monitored").data == {"role": "cache", "seconds": 10}
     cache.get("<b>look</b>")
     lease = leases.running()[0]
-    wait_until(lambda: any("look" in line.text for line in lease.lines))
+    until(lambda: any("look" in line.text for line in lease.lines))
     page = browser.get(PAGE, {"lease": token}).content.decode()
     assert "&lt;b&gt;look" in page
     assert f"/redis/live/lease/{token}/?after=" in page
     after = lease.lines[-1].number
     cache.get("second")
-    wait_until(lambda: any("second" in line.text for line in lease.lines))
+    until(lambda: any("second" in line.text for line in lease.lines))
     piece = browser.get(
         f"{PAGE}lease/{token}/?after={after}", headers={"HX-Request": "true"}
     ).content.decode()
@@ -45,7 +46,7 @@ def test_a_lease_from_its_start_to_its_end(cache: Redis) -> None:
     assert "look" not in piece
     assert "<html" not in piece
     browser.post(f"{PAGE}lease/{token}/stop/")
-    wait_until(lambda: named(cache, "arcweb-monitor") == 0)
+    until(lambda: named(cache, "arcweb-monitor") == 0)
     piece = browser.get(f"{PAGE}lease/{token}/", headers={"HX-Request": "true"}).content.decode()
     assert "It was stopped. The connection is closed." in piece
     assert "hx-get" not in piece
@@ -67,7 +68,7 @@ def test_messages_and_channels(cache: Redis) -> None:
     token = start(browser, "subscribe", pattern="test:*")
     with cache.pubsub() as somebody:
         somebody.subscribe("test:room")
-        wait_until(lambda: cache.pubsub_numsub("test:room")[0][1] == 1)
+        until(lambda: cache.pubsub_numsub("test:room")[0][1] == 1)
         page = browser.get(PAGE).content.decode()
         assert "test:room" in page
         said = browser.post(
@@ -77,7 +78,7 @@ def test_messages_and_channels(cache: Redis) -> None:
     event = Event.objects.get(kind="redis.published")
     assert event.data == {"role": "cache", "bytes": 11}
     [lease] = leases.running()
-    wait_until(lambda: lease.lines)
+    until(lambda: lease.lines)
     assert "hello there" in browser.get(PAGE, {"lease": token}).content.decode()
 
 

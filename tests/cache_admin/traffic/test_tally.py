@@ -16,8 +16,8 @@ from arcweb.samples.models import Sample
 from arcweb.samples.series import Reading
 from cache_admin.traffic import queues, tally
 from tests.cache_admin.keys.test_pages import text
-from tests.cache_admin.traffic.conftest import wait_until
 from tests.people import client_of
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db
 PAGE = "/redis/queues/"
@@ -57,8 +57,8 @@ def test_a_worker_counts_what_it_has_done_and_what_had_expired(state: Redis) -> 
     with start_worker(
         app, pool="solo", concurrency=1, queues=["quick"], perform_ping_check=False, loglevel="error"
     ):
-        wait_until(lambda: tally.read(state)["done:quick"] == 4 and tally.read(state)["dropped:quick"] == 1)
-        wait_until(lambda: queues.held(state).total == 0)
+        until(lambda: tally.read(state)["done:quick"] == 4 and tally.read(state)["dropped:quick"] == 1)
+        until(lambda: queues.held(state).total == 0)
     assert tally.read(state) == {
         "done:celery": 0,
         "dropped:celery": 0,

@@ -97,10 +97,3 @@ def anew() -> Iterator[None]:
     standing.forget()
     yield
     standing.forget()
-
-
-def until(true: Callable[[], bool], seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "never"
-        time.sleep(0.02)

@@ -12,8 +12,9 @@ from django.test.utils import CaptureQueriesContext
 
 from arcweb.database import standing
 from arcweb.database.activity import alarms, looks, sessions
-from tests.database.activity.conftest import Other, until
+from tests.database.activity.conftest import Other
 from tests.people import client_of
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db
 Make = Callable[..., Other]

@@ -12,8 +12,9 @@ from django.db import connection
 from arcweb.database.activity import ending, sessions
 from arcweb.database.activity.ending import Outcome
 from arcweb.events.models import Event
-from tests.database.activity.conftest import Other, until
+from tests.database.activity.conftest import Other
 from tests.people import client_of
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db
 Make = Callable[..., Other]

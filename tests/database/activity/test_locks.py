@@ -16,8 +16,9 @@ from django.template.loader import render_to_string
 from arcweb.database.activity import alarms, locks, looks, sessions
 from arcweb.database.activity.locks import Blocking
 from arcweb.embedded.stack import Stack
-from tests.database.activity.conftest import Other, until
+from tests.database.activity.conftest import Other
 from tests.people import client_of
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db
 Make = Callable[..., Other]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -126,10 +125,3 @@ def sample_of(age: timedelta) -> None:
     found = Sample.objects.filter(source="postgres").latest("taken_at")
     Sample.objects.filter(source="postgres").exclude(taken_at=found.taken_at).delete()
     Sample.objects.filter(source="postgres").update(taken_at=moment, read_at=moment)
-
-
-def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
-    ends = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < ends, "it did not come true"
-        time.sleep(0.05)

@@ -14,7 +14,8 @@ from django.db import connection
 
 from arcweb.database import standing
 from arcweb.database.overview import alarms, judging
-from tests.database.overview.conftest import Own, sample_of, until
+from tests.database.overview.conftest import Own, sample_of
+from tests.waiting import until
 
 Page = Callable[..., str]
 #: Settings, statistics and connections are the server's: one test after the other.

@@ -14,7 +14,8 @@ from arcweb.database.replication import looks, standbys
 from arcweb.database.storage import maintenance, tables
 from arcweb.jobs import ledger
 from arcweb.jobs.models import Job
-from tests.database.overview.conftest import Own, until
+from tests.database.overview.conftest import Own
+from tests.waiting import until
 
 #: Each of them takes a transaction's number.
 EAT = """

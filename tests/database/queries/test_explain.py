@@ -9,6 +9,7 @@ from django.db import connection
 
 from arcweb.database.queries import explain as module
 from arcweb.database.queries.explain import Refused, explain
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -126,7 +127,10 @@ def test_the_second_line_holds_when_the_first_is_gone(monkeypatch: pytest.Monkey
         with pytest.raises(Refused):
             explain(statement, analyze=True)
     explain("SELECT pg_advisory_lock(424242), set_config('work_mem', '7MB', false)", analyze=True)
-    assert rows("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 424242") == [(0,)]
+    # The server ends a session some moments after its client has closed the connection.
+    until(
+        lambda: rows("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 424242") == [(0,)]
+    )
     assert rows("SELECT count(*) FROM explained.things") == [(100,)]
     assert rows("SELECT is_called FROM explained.numbers") == [(False,)]
     monkeypatch.setattr(module, "RUN_SECONDS", 0.2)

@@ -6,8 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from arcweb.postgres import replica
 from arcweb.postgres.base import DatabaseWrapper
 from arcweb.postgres.lag import Looker
 from tests.stack import THROWAWAY
+from tests.waiting import until
 
 NUMBER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw99").removeprefix("gw"))
 PORT = 5500 + NUMBER
@@ -167,10 +167,3 @@ def ensure_connection(self: DatabaseWrapper) -> None:
     if self.connection is None:
         with self.wrap_database_errors:
             self.connect()
-
-
-def until(true: Callable[[], bool], seconds: float = 15) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "never"
-        time.sleep(0.02)

@@ -6,8 +6,9 @@ import pytest
 from django.db import connection
 
 from arcweb.database.replication import alarms, looks, standbys
-from tests.database.replication.conftest import NAME, Standby, until
+from tests.database.replication.conftest import NAME, Standby
 from tests.people import client_of
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db
 PAGE = "/postgres/replication/"

@@ -13,9 +13,10 @@ from django.test import Client
 from agents.models import Agent
 from arcweb.postgres import own_writes, replica
 from arcweb.postgres.lag import Probe
-from tests.database.replication.conftest import PORT, Standby, until
+from tests.database.replication.conftest import PORT, Standby
 from tests.people import client_of
 from tests.servers.frozen import frozen
+from tests.waiting import until
 
 LIST = "/agents/agent/"
 

@@ -16,8 +16,9 @@ from arcweb.database.storage import indexes, judged, looks, maintenance, tables
 from arcweb.events.models import Event
 from arcweb.jobs import ledger
 from arcweb.jobs.models import Job
-from tests.jobs.conftest import in_thread, wait_until
+from tests.jobs.conftest import in_thread
 from tests.people import client_of
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 INDEXES, TABLES = "/postgres/indexes/", "/postgres/tables/"
@@ -339,10 +340,10 @@ def test_a_cancelled_reindex_ends_in_the_database_and_leaves_nothing(yard: str, 
     thread = in_thread(lambda: ledger.run(job.pk))
     marker = f"/* arcweb maintenance {job.pk} */"
     try:
-        wait_until(
+        until(
             lambda: one("SELECT count(*) FROM pg_stat_progress_create_index WHERE phase LIKE 'waiting%'") > 0
         )
-        wait_until(lambda: "waiting" in Job.objects.get(pk=job.pk).message)
+        until(lambda: "waiting" in Job.objects.get(pk=job.pk).message)
         page = body(operator.get(TABLES))
         assert "REINDEX CONCURRENTLY" in page
         assert "waiting for" in page
