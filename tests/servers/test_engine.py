@@ -17,6 +17,9 @@ from arcweb.postgres.base import DatabaseWrapper
 from arcweb.servers import Finding
 from tests.servers.frozen import backends, frozen, whole
 
+#: Seconds that a busy machine may take for what takes one or two; whoever waits here waits much longer.
+SOON = 10
+
 
 def one(engine: DatabaseWrapper, sql: str) -> Any:
     with engine.cursor() as cursor:
@@ -24,18 +27,12 @@ def one(engine: DatabaseWrapper, sql: str) -> Any:
         return cursor.fetchone()[0]
 
 
-def seconds_of(deed: Any) -> float:
-    started = time.monotonic()
-    deed()
-    return time.monotonic() - started
-
-
 def test_the_server_stops_a_long_statement_of_the_web_and_none_of_a_worker(
     engine: DatabaseWrapper, web: list[str], settings: Any
 ) -> None:
     settings.ARC_WEB_STATEMENT_SECONDS = 0.5
     with pytest.raises(OperationalError) as caught:
-        one(engine, "SELECT pg_sleep(5)")
+        one(engine, "SELECT pg_sleep(60)")
     assert getattr(caught.value.__cause__, "sqlstate", "") == "57014"
     assert one(engine, "SELECT 1") == 1, "the connection is still of use"
     engine.close()
@@ -52,21 +49,22 @@ def test_a_statement_on_a_frozen_backend_ends_at_its_limit(
         started = time.monotonic()
         with pytest.raises(OperationalError, match="said nothing"):
             one(engine, "SELECT 1")
-        assert 1.4 < time.monotonic() - started < 2.2
+        assert 1.4 < time.monotonic() - started < SOON
     assert web == ["postgres"], "the prober is told"
 
 
 def test_a_statement_in_flight_ends_as_soon_as_postgres_is_known_to_be_away(
-    engine: DatabaseWrapper, web: list[str]
+    engine: DatabaseWrapper, web: list[str], settings: Any
 ) -> None:
+    settings.ARC_WEB_STATEMENT_SECONDS = 120
     one(engine, "SELECT 1")
     threading.Timer(
         0.5, lambda: servers.board.note("postgres", Finding(False, reason="it is tested"))
     ).start()
     started = time.monotonic()
     with pytest.raises(OperationalError, match="is away") as caught:
-        one(engine, "SELECT pg_sleep(9)")
-    assert time.monotonic() - started < 1
+        one(engine, "SELECT pg_sleep(60)")
+    assert time.monotonic() - started < SOON
     assert isinstance(caught.value.__cause__, ServerSilent)
     servers.board.note("postgres", Finding(True))
     engine.close_if_unusable_or_obsolete()
@@ -74,22 +72,29 @@ def test_a_statement_in_flight_ends_as_soon_as_postgres_is_known_to_be_away(
 
 
 def test_a_frozen_backend_is_replaced_at_the_start_of_the_next_request(
-    engine: DatabaseWrapper, stack: Stack, web: list[str]
+    engine: DatabaseWrapper, stack: Stack, web: list[str], settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    settings.ARC_WEB_STATEMENT_SECONDS = 60  # nobody waits for these two
+    monkeypatch.setattr(base, "PATIENT_USABLE_SECONDS", 60)
+    monkeypatch.setattr(base, "CONNECT_SECONDS", SOON)
     before = one(engine, "SELECT pg_backend_pid()")
     engine.health_check_enabled, engine.health_check_done = True, False
     with frozen(backends(stack)):
         started = time.monotonic()
         assert one(engine, "SELECT pg_backend_pid()") != before
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < SOON
 
 
-def test_no_new_connection_is_waited_for(engine: DatabaseWrapper, stack: Stack, web: list[str]) -> None:
+def test_no_new_connection_is_waited_for(
+    engine: DatabaseWrapper, stack: Stack, web: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.settings_dict["OPTIONS"] = {**engine.settings_dict["OPTIONS"], "connect_timeout": 60}
     with frozen(whole(stack.postgres.process())):
         started = time.monotonic()
-        with pytest.raises(OperationalError, match="took no connection"):
+        with pytest.raises(OperationalError, match=r"took no connection within 0\.8 s"):
             one(engine, "SELECT 1")
-        assert time.monotonic() - started < 1.2
+        assert time.monotonic() - started < SOON
+    monkeypatch.setattr(base, "CONNECT_SECONDS", SOON)
     assert one(engine, "SELECT 1") == 1
 
 
@@ -97,13 +102,14 @@ def test_a_worker_gives_up_only_when_the_server_answers_nobody(
     engine: DatabaseWrapper, stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(base, "DOUBT_AFTER", 0.3)
-    monkeypatch.setattr(base, "DOUBT_SECONDS", 0.3)
+    monkeypatch.setattr(base, "DOUBT_SECONDS", SOON)
     assert one(engine, "SELECT pg_sleep(1.2)") == "", "a long statement is none of its business"
+    monkeypatch.setattr(base, "DOUBT_SECONDS", 0.3)
     with frozen(whole(stack.postgres.process())):
         started = time.monotonic()
         with pytest.raises(OperationalError, match="answers nobody else"):
             one(engine, "SELECT 1")
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < SOON
 
 
 def copy_in(raw: psycopg.Connection[Any]) -> None:
@@ -144,20 +150,21 @@ def stream(raw: psycopg.Connection[Any]) -> None:
 def test_what_psycopg_can_do_works_and_ends_on_a_frozen_backend(
     engine: DatabaseWrapper, stack: Stack, web: list[str], settings: Any, deed: Any
 ) -> None:
-    settings.ARC_WEB_STATEMENT_SECONDS = 0.5
+    settings.ARC_WEB_STATEMENT_SECONDS = 60
     with engine.cursor() as cursor:
         cursor.execute("SET statement_timeout = 0")
         cursor.execute("CREATE TABLE IF NOT EXISTS t (n integer)")
     raw = engine.connection
     deed(raw)
     assert one(engine, "SELECT 1") == 1
+    settings.ARC_WEB_STATEMENT_SECONDS = 0.5
     with frozen(backends(stack)):
         started = time.monotonic()
         with pytest.raises(psycopg.OperationalError):
             deed(raw)
         assert raw.closed
-        assert time.monotonic() - started < 5
-        assert seconds_of(engine.close) < 0.1
+        engine.close()
+        assert time.monotonic() - started < SOON
 
 
 def test_waiting_for_a_notification_is_no_silence(
@@ -171,7 +178,12 @@ def test_waiting_for_a_notification_is_no_silence(
     assert one(engine, "SELECT 1") == 1
 
 
-def test_a_close_waits_for_nobody(engine: DatabaseWrapper, stack: Stack) -> None:
+def test_a_close_waits_for_nobody(
+    engine: DatabaseWrapper, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "DOUBT_AFTER", 2 * SOON)
     one(engine, "SELECT 1")
     with frozen(backends(stack)):
-        assert seconds_of(engine.close) < 0.1
+        started = time.monotonic()
+        engine.close()
+        assert time.monotonic() - started < SOON
