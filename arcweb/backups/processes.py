@@ -18,6 +18,7 @@ from typing import IO, Any, cast
 import psutil
 
 from arcweb.backups.exceptions import ToolError
+from arcweb.embedded.processes import follower
 
 #: A program's last words that are kept, in bytes.
 WORDS = 8_000
@@ -108,7 +109,8 @@ def running(
     nice: int = NICE,
     **options: Any,
 ) -> Iterator[Running]:
-    """Run `argv` in a process group of its own while the block lasts; leaving it by an exception kills it.
+    """Run `argv` in a process group of its own while the block lasts; leaving it by an exception kills it, as
+    does the end of the calling thread, be it by kill -9 of its process (Linux).
 
     env: all it gets, beside PATH and LC_ALL=C; secrets go in files (see passfile), never in argv. The block
     calls `end()` when it expects a good end; one that still runs when the block is left is killed.
@@ -123,6 +125,8 @@ def running(
             cwd=cwd,
             env={"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C", **(env or {})},
             start_new_session=True,
+            # SIGTERM: pg_dump cancels its query then, and pg_restore -j ends its workers.
+            preexec_fn=follower(signal.SIGTERM),
             **options,
         )
     except OSError as error:

@@ -37,14 +37,6 @@ def spawn(
     dies_with_parent: the signal the kernel sends it when the calling *thread* ends, however that
     happens (Linux only; elsewhere the next start cleans up).
     """
-    parent = os.getpid()
-
-    def follow_parent() -> None:
-        if dies_with_parent is not None and _libc is not None:
-            _libc.prctl(PR_SET_PDEATHSIG, int(dies_with_parent))
-            if os.getppid() != parent:  # it died before prctl took hold
-                os._exit(1)
-
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         return subprocess.Popen(
@@ -56,11 +48,26 @@ def spawn(
             env=env,
             start_new_session=True,
             umask=0o077,
-            preexec_fn=follow_parent,
+            preexec_fn=follower(dies_with_parent) if dies_with_parent is not None else None,
             **(user.popen_options() if user else {}),
         )
     finally:
         os.close(descriptor)
+
+
+def follower(number: signal.Signals) -> Callable[[], None] | None:
+    """Popen's preexec_fn that has the kernel send the child this signal when the calling *thread* ends,
+    however that happens; None where the system has no such thing."""
+    if _libc is None:
+        return None
+    prctl, parent = _libc.prctl, os.getpid()
+
+    def follow_parent() -> None:
+        prctl(PR_SET_PDEATHSIG, int(number))
+        if os.getppid() != parent:  # it died before prctl took hold
+            os._exit(1)
+
+    return follow_parent
 
 
 def trim_log(log: Path) -> None:

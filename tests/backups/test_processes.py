@@ -14,6 +14,9 @@ import pytest
 from arcweb.backups import processes, tools
 from arcweb.backups.exceptions import ToolError
 from arcweb.embedded.binaries import installed
+from arcweb.embedded.processes import alive
+from tests.running import ROOT
+from tests.waiting import until
 
 LONG = [sys.executable, "-c", "import time; print('ready', flush=True); time.sleep(60)"]
 
@@ -52,6 +55,22 @@ def test_a_killed_one_says_by_what() -> None:
         program.process.kill()
         with pytest.raises(ToolError, match="was ended by SIGKILL"):
             program.end()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends children with their parent")
+def test_it_ends_with_a_worker_that_is_killed() -> None:
+    worker = (
+        "import sys\n"
+        "from arcweb.backups import processes\n"
+        "with processes.running([sys.executable, '-c', 'import time; time.sleep(60)']) as program:\n"
+        "    print(program.process.pid, flush=True)\n"
+        "    program.end()\n"
+    )
+    with processes.running([sys.executable, "-c", worker], cwd=ROOT) as killed:
+        child = psutil.Process(int(killed.stdout.readline()))
+        killed.process.kill()
+        killed.process.wait()
+        until(lambda: not alive(child), 5, "the end of what the killed process had started")
 
 
 def test_it_runs_modestly() -> None:
