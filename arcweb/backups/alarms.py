@@ -42,7 +42,7 @@ def failing() -> Reading:
 
 
 def bad() -> Reading:
-    count = Backup.objects.filter(state="bad").count()
+    count = Backup.objects.ours().filter(state="bad").count()
     if not count:
         return Reading(0, "No copy is bad.")
     what = "1 copy is" if count == 1 else f"{count} copies are"

@@ -13,6 +13,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from arcweb.backups import manifest as manifests
+from arcweb.backups import seals
 from arcweb.backups.exceptions import BackupError, CorruptCopy
 from arcweb.backups.manifest import Manifest
 from arcweb.backups.models import Backup
@@ -127,6 +128,7 @@ def register(manifest: Manifest, manifest_sha256: str, **fields: Any) -> Backup:
         state=Backup.State.WRITTEN,
         trigger=Backup.Trigger.FOUND,
         parent=parent,
+        owner=seals.owner_of(manifest),
         created_at=manifest.started_at,
         finished_at=manifest.finished_at,
         **Backup.objects.fields(manifest, manifest_sha256),
@@ -135,7 +137,7 @@ def register(manifest: Manifest, manifest_sha256: str, **fields: Any) -> Backup:
 
 
 def as_json(backup: Backup) -> dict[str, Any]:
-    """A row for people and programs outside."""
+    """A row for people and programs outside. Many rows: of a queryset that is `marked`."""
     return {
         "id": str(backup.pk),
         "source": backup.source,
@@ -143,6 +145,7 @@ def as_json(backup: Backup) -> dict[str, Any]:
         "scope": backup.scope,
         "state": backup.state,
         "trigger": backup.trigger,
+        "elsewhere": backup.elsewhere,
         "file": backup.file,
         "path": str(folder() / backup.file) if backup.local else "",
         "bytes": backup.bytes,
@@ -164,6 +167,7 @@ def manifest_as_json(manifest: Manifest) -> dict[str, Any]:
         "scope": manifest.scope,
         "state": "unknown",
         "trigger": manifest.trigger,
+        "elsewhere": None if seals.is_ours(manifest) else True,  # whose this database is, it alone says
         "file": manifest.file.name,
         "path": str(folder() / manifest.file.name),
         "bytes": manifest.file.bytes,

@@ -104,13 +104,15 @@ class Manifest:
     redis: dict[str, Any] = field(default_factory=dict)  #: what an RDB holds
     restore: list[str] = field(default_factory=list)  #: plain commands that need nothing of ours
     notes: list[str] = field(default_factory=list)
-    seal: str = ""  #: of the installation that took the copy (arcweb.backups.seals)
+    installation: str = ""  #: id of the one that took the copy; "" of copies older than such ids
+    seal: str = ""  #: made with its SECRET_KEY (arcweb.backups.seals)
     made_by: str = FORMAT
 
     def to_json(self) -> dict[str, Any]:
         return {
             key: value.isoformat() if isinstance(value, datetime) else value
             for key, value in asdict(self).items()
+            if key != "installation" or value  # else the seals of older manifests would no longer fit
         }
 
     def to_bytes(self) -> bytes:

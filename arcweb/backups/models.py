@@ -11,8 +11,9 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils.functional import cached_property
 
-from arcweb.backups.querysets import BackupQuerySet
+from arcweb.backups.querysets import BackupQuerySet, installation
 
 
 class Source(models.TextChoices):
@@ -58,6 +59,8 @@ class Backup(models.Model):
     parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL)  # of an incremental
     job = models.UUIDField(null=True, blank=True)  # no foreign key: jobs are forgotten earlier
     actor_name = models.TextField(blank=True, db_default="")
+    #: Whose it is: an installation's id; "": ours, from before there were such ids; "elsewhere": unknown.
+    owner = models.TextField(blank=True, db_default="")
 
     file = models.TextField(blank=True, db_default="")  # its name in every place that holds it
     local = models.BooleanField(db_default=False)  # in ARC_BACKUP_DIR
@@ -124,6 +127,12 @@ class Backup(models.Model):
 
     def __str__(self) -> str:
         return self.file or f"{self.get_source_display()} {self.get_format_display()}"
+
+    @cached_property
+    def elsewhere(self) -> bool:
+        """Whether it is a copy of another installation: it can be proven and restored, and counts for nothing
+        here. One query where the queryset has not said so (`marked`)."""
+        return self.owner not in ("", installation())
 
 
 class Schedule(models.Model):

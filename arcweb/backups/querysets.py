@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from django.db import models
+from django.db import connection, models
+from django.db.models import BooleanField, Case, Q, Value, When
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 
 if TYPE_CHECKING:
@@ -14,10 +16,37 @@ if TYPE_CHECKING:
     from arcweb.backups.models import Backup
 
 
+#: The id of the installation whose database this is, made of the moment at which its first table was made:
+#: a restore, to whatever server, brings that moment along, and nobody has to write an id into old copies.
+INSTALLATION = """
+    SELECT coalesce(left(encode(sha256(convert_to(made.at, 'UTF8')), 'hex'), 32), '')
+    FROM (SELECT extract(epoch FROM min(applied))::text AS at FROM django_migrations
+          WHERE (app, name) = ('contenttypes', '0001_initial')) AS made
+"""
+_OURS = Q(owner="") | Q(owner=RawSQL(f"({INSTALLATION})", [], output_field=models.TextField()))  # noqa: S611
+
+
+def installation() -> str:
+    """The id of this installation, 32 hexadecimal digits; "" in a database without its tables. One query."""
+    with connection.cursor() as cursor:
+        cursor.execute(INSTALLATION)
+        row = cursor.fetchone()
+    return str(row[0]) if row else ""
+
+
 class BackupQuerySet(models.QuerySet["Backup"]):
     def present(self) -> Self:
         """Copies whose files should stand somewhere, good or bad."""
         return self.filter(state__in=["written", "hashed", "verified", "bad"])
+
+    def ours(self) -> Self:
+        """Copies of this installation: no others are restore points of it, and retention sees no others."""
+        return self.filter(_OURS)
+
+    def marked(self) -> Self:
+        """With `elsewhere` on each row, which is else a query of each."""
+        known = Case(When(_OURS, then=Value(False)), default=Value(True), output_field=BooleanField())
+        return self.annotate(elsewhere=known)
 
     def proven(self) -> Self:
         """Copies that count: restored and compared, and not found bad since; newest restore point first."""

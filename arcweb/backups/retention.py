@@ -55,6 +55,8 @@ class Copy:
     parent: str | None = None  #: what an incremental copy builds upon
     #: A scan or an upload brought it: nobody has said yet what it is worth.
     found: bool = False
+    #: Of another installation: it counts for nothing here, and whoever brought it takes it away.
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ def choose(copies: Iterable[Copy], policy: Policy, now: datetime) -> Decision:
     """What stays and what goes under that policy at `now` (aware).
 
     Whatever the policy and the clock say, the newest proven copy of each group stays, pinned ones stay, and
-    so does what a staying incremental copy builds upon. Copies that are not proven push out none that is.
+    so does what a staying incremental copy builds upon, and what is from elsewhere. Copies that are not
+    proven, or from elsewhere, push out none that is.
     Raises ValueError when two copies have one id.
     """
     several = list(copies)
@@ -160,7 +163,7 @@ def _broken(copy: Copy, known: dict[str, Copy]) -> bool:
 
 
 def _counts(copy: Copy, known: dict[str, Copy]) -> bool:
-    return copy.state == "verified" and not _broken(copy, known)
+    return copy.state == "verified" and not copy.elsewhere and not _broken(copy, known)
 
 
 def _day(moment: datetime) -> tuple[int, ...]:
@@ -206,7 +209,7 @@ def _by_the_rules(counted: Sequence[Copy], policy: Policy, keep: dict[str, list[
 def _leftover(copy: Copy, proven: Copy | None, known: dict[str, Copy], now: datetime) -> str:
     """Why a copy that does not count goes; "" when it stays. proven: the newest of its group that counts."""
     age = now - copy.since
-    if copy.state in ("running", "away") or _ahead(copy, now):
+    if copy.elsewhere or copy.state in ("running", "away") or _ahead(copy, now):
         return ""
     if copy.state == "failed":
         return f"a failed run left it {age.days} days ago" if age >= LEFTOVER else ""
@@ -222,6 +225,8 @@ def _leftover(copy: Copy, proven: Copy | None, known: dict[str, Copy], now: date
 
 
 def _why_unproven_stays(copy: Copy, proven: Copy | None, known: dict[str, Copy], now: datetime) -> str:
+    if copy.elsewhere:
+        return "from elsewhere: it counts for nothing here, and goes by hand alone"
     if copy.state == "running":
         return "being taken"
     if copy.state == "away":

@@ -23,8 +23,8 @@ TOO_OLD = timedelta(hours=50)
 class Standing:
     """One source; a time is None where there is none. failures: failed runs since the last whole copy.
 
-    A copy of one schema or one agent brings back no source, and one that is dated in the future is from a
-    clock that was wrong: they are no restore points.
+    A copy of one schema or one agent brings back no source, one that is dated in the future is from a clock
+    that was wrong, and one of another installation brings back other data: they are no restore points.
     """
 
     source: str
@@ -104,7 +104,8 @@ def standings() -> list[Standing]:
     proven = point & Q(state="verified")
     found = {
         row["source"]: row
-        for row in Backup.objects.order_by()
+        for row in Backup.objects.ours()
+        .order_by()
         .values("source")
         .annotate(
             proven_at=Max("taken_at", filter=proven),
@@ -119,7 +120,8 @@ def standings() -> list[Standing]:
     }
     failures: dict[str, list[str]] = {}
     for source, created, trouble in (
-        Backup.objects.filter(state="failed")
+        Backup.objects.ours()
+        .filter(state="failed")
         .order_by("-created_at")
         .values_list("source", "created_at", "trouble")[:100]
     ):

@@ -12,6 +12,7 @@ import logging
 import os
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -25,6 +26,7 @@ from arcweb.backups import leftovers, seals, takers
 from arcweb.backups.exceptions import BackupError, CorruptCopy
 from arcweb.backups.manifest import Manifest
 from arcweb.backups.models import Backup
+from arcweb.backups.querysets import installation
 from arcweb.backups.server import first_line
 from arcweb.backups.turns import turn
 from arcweb.backups.work import Context, Options, Quiet, Taker, Work
@@ -74,10 +76,11 @@ def take(options: Options, context: Context | None = None, *, job: UUID | None =
             schedule_id=options.schedule_id,
             job=job,
             actor_name=current_actor().name,
+            owner=installation(),
         )
         work = Work(backup.pk, options, context or Quiet(), folder, last=_last(options))
         try:
-            manifest = seals.sealed(_explained(taker, work))
+            manifest = seals.sealed(replace(_explained(taker, work), installation=backup.owner))
             _write(backup, manifest, manifest.write(folder))
             _read_back(work, manifest)
         except CorruptCopy as error:
@@ -143,7 +146,11 @@ def _is_stop(error: BaseException) -> bool:
 
 
 def _last(options: Options) -> Manifest | None:
-    alike = Backup.objects.present().filter(source=options.source, format=options.format, scope=options.scope)
+    alike = (
+        Backup.objects.ours()
+        .present()
+        .filter(source=options.source, format=options.format, scope=options.scope)
+    )
     newest = alike.order_by("-taken_at").first()
     try:
         return Manifest.from_json(newest.manifest) if newest else None

@@ -39,7 +39,7 @@ def installed_at() -> datetime | None:
     """When backups began to be kept here: the oldest schedule or copy."""
     moments = [
         Schedule.objects.aggregate(at=Min("created_at"))["at"],
-        Backup.objects.aggregate(at=Min("created_at"))["at"],
+        Backup.objects.ours().aggregate(at=Min("created_at"))["at"],
     ]
     return min((one for one in moments if one), default=None)
 
@@ -81,7 +81,7 @@ class Anomaly:
 
 def anomaly(source: str) -> Anomaly | None:
     """Of whole copies; None with fewer than three of the same format to compare with."""
-    whole = Backup.objects.filter(
+    whole = Backup.objects.ours().filter(
         source=source, state__in=["written", "hashed", "verified"], scope={}, raw_bytes__gt=0
     )
     newest = whole.order_by("-taken_at").defer("manifest").first()
@@ -118,7 +118,8 @@ def fits() -> tuple[float, int] | None:
 def drawings() -> list[Drawing]:
     """Sizes and durations of the copies of PostgreSQL over time, oldest first."""
     rows = list(
-        Backup.objects.filter(source=Source.POSTGRES, format__in=["custom", "plain"], scope={}, bytes__gt=0)
+        Backup.objects.ours()
+        .filter(source=Source.POSTGRES, format__in=["custom", "plain"], scope={}, bytes__gt=0)
         .exclude(taken_at=None)
         .only("taken_at", "bytes", "created_at", "finished_at", "verify_seconds")
         .order_by("-taken_at")[:CHARTED]

@@ -31,7 +31,7 @@ class List(Subcommand):
         if not options.get("files"):
             try:
                 chosen = Backup.objects.all() if options.get("all") else Backup.objects.present()
-                rows = [catalogue.as_json(backup) for backup in chosen.newest_first()]
+                rows = [catalogue.as_json(backup) for backup in chosen.marked().newest_first()]
             except (DatabaseError, InterfaceError) as error:
                 words = str(error).strip().splitlines()
                 return self._from_files(f"PostgreSQL does not answer: {words[0] if words else ''}")
@@ -58,4 +58,5 @@ class List(Subcommand):
             out.write(
                 f"{one['id']}  {taken}  {one['state']:<8}  {weight:>9}  "
                 f"{one['source']} {one['format']}{scope}  {one['file'] or one['trouble']}"
+                f"{'  (from elsewhere)' if one['elsewhere'] else ''}"
             )

@@ -26,6 +26,7 @@ def rows() -> list[Backup]:
         Backup.objects.filter(
             Q(state__in=["running", "written", "hashed", "verified", "bad"]) | (Q(state="failed") & files)
         )
+        .marked()
         .defer("manifest", "check_result")
         .order_by("-created_at", "-id")
     )
@@ -44,6 +45,7 @@ def copy_of(row: Backup, standing: set[UUID] | None) -> Copy:
         pinned=row.pinned_at is not None,
         parent=str(row.parent_id) if row.parent_id else None,
         found=row.trigger == Backup.Trigger.FOUND,
+        elsewhere=row.elsewhere,
     )
 
 

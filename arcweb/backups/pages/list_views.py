@@ -102,7 +102,7 @@ def scan(request: HttpRequest) -> HttpResponse:
 
 
 def _chosen(asked: QueryDict) -> QuerySet[Backup, Backup]:
-    rows = Backup.objects.listed().defer("manifest", "check_result")
+    rows = Backup.objects.listed().marked().defer("manifest", "check_result")
     if asked.get("source") in Source.values:
         rows = rows.filter(source=asked["source"])
     if (state := str(asked.get("state"))) in CHOICES:

@@ -24,6 +24,12 @@ STATES: dict[str, tuple[State, str, str]] = {
 }
 
 
+ELSEWHERE = (
+    "It is of another installation, or bears no seal of this one: it can be proven and restored, and is no "
+    "restore point of what is live here. Retention leaves it alone; it is deleted by hand."
+)
+
+
 def ago(moment: datetime | None) -> str:
     """ "3 h 5 min ago"; "" for None."""
     return f"{duration((timezone.now() - moment).total_seconds())} ago" if moment else ""
@@ -46,6 +52,11 @@ class Line:
     @property
     def means(self) -> str:
         return STATES[self.backup.state][2]
+
+    @property
+    def origin(self) -> str:
+        """What it means that it is from elsewhere; "" for our own."""
+        return ELSEWHERE if self.backup.elsewhere else ""
 
     @property
     def what(self) -> str:

@@ -125,7 +125,7 @@ def prune(*, now: datetime | None = None) -> Pruned:
     moment = now or datetime.now(UTC)
     if why_not():
         return Pruned()
-    rows = Backup.objects.filter(
+    rows = Backup.objects.ours().filter(
         source=Source.POSTGRES,
         format__in=[Format.BASE, Format.INCREMENTAL],
         state__in=["running", "written", "hashed", "verified", "bad"],

@@ -78,7 +78,8 @@ def _received(request: HttpRequest, handler: SpoolHandler) -> HttpResponse:
 def _form(request: HttpRequest, trouble: str = "", status: int = 200) -> HttpResponse:
     if trouble:
         messages.error(request, f"Nothing was taken. {trouble}")
-    found = Backup.objects.present().filter(trigger=Backup.Trigger.FOUND).defer("manifest", "check_result")
+    found = Backup.objects.present().filter(trigger=Backup.Trigger.FOUND)
+    found = found.marked().defer("manifest", "check_result")
     return render(
         request,
         "admin/backups/transfer/upload.html",

@@ -16,6 +16,7 @@ from agents.models import Agent
 from arcweb.backups import catalogue
 from arcweb.backups import manifest as manifests
 from arcweb.backups.models import Backup
+from arcweb.backups.querysets import installation
 from arcweb.backups.taking import Options, take
 from arcweb.events.models import Event
 from tests.database.elsewhere.conftest import a_new_connection
@@ -68,6 +69,7 @@ def test_a_catalogue_that_is_gone_is_made_again(agents: list[Agent], folder: Pat
     for backup in before:
         again = Backup.objects.get(pk=backup.pk)
         assert (again.state, again.trigger, again.local) == ("written", "found", True)
+        assert (again.owner, again.manifest["installation"]) == (installation(), installation())
         for name in ("source", "format", "scope", "file", "bytes", "sha256", "manifest", "taken_at"):
             assert getattr(again, name) == getattr(backup, name), name
     code, found = run("scan")

@@ -309,7 +309,11 @@ def test_pruning_keeps_what_the_oldest_backup_needs_and_what_is_young(here: Stac
         Backup.objects.filter(pk=story.incremental.id).update(state=state)
         archive.prune(now=datetime.now(UTC) + timedelta(days=15))
         assert first in {one.name() for one in archive.look().times}, "the proven one begins there"
-    Backup.objects.filter(pk=story.incremental.id).update(state="verified", verified_at=later)
+    incremental = Backup.objects.filter(pk=story.incremental.id)
+    incremental.update(state="verified", verified_at=later, owner="elsewhere")
+    archive.prune(now=datetime.now(UTC) + timedelta(days=15))
+    assert first in {one.name() for one in archive.look().times}, "a copy of others begins none of our log"
+    incremental.update(owner="")
     archive.prune(now=datetime.now(UTC) + timedelta(days=15))
     newest = story.incremental.physical["first_segment"]
     assert newest > first
