@@ -25,6 +25,9 @@ from arcweb.registry import Finder, NavItem, Page, register_finder, register_nav
 MOST_TYPES = 100
 
 register_nav(NavItem("Agents", "Agents", "admin:agents_agent_changelist", "agents.view_agent", order=10))
+register_nav(
+    NavItem("Add an agent", "Agents", "admin:agents_agent_add", "agents.add_agent", 11, listed=False)
+)
 register_finder(Finder("Agents", "agents.view_agent", finder.find, order=10))
 register_page(
     Page(

@@ -24,6 +24,7 @@ class NavItem:
     url_name: str  #: "admin:memories_memory_changelist"
     permission: str = ""  #: "app_label.codename"; empty: everybody who may enter the admin
     order: int = 100  #: within the group, lowest first
+    listed: bool = True  #: False: the palette finds it, the navigation does not show it
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,9 @@ class Page:
     permission: str = ""  #: "app_label.codename"; empty: everybody who may enter the admin
     listed: bool = True  #: False: reachable, not in the navigation (a page below another)
     order: int = 100
+    #: The line of the navigation that is marked on this page ("admin:backups"), where its address, which
+    #: begins with that of the line, does not tell.
+    below: str = ""
 
 
 _pages: dict[str, Page] = {}
@@ -59,18 +63,39 @@ def register_page(page: Page) -> None:
         register_nav(NavItem(page.title, page.group, f"admin:{page.name}", page.permission, page.order))
 
 
+def register_shortcut(name: str, title: str = "") -> None:
+    """Let the palette find a page that is not listed; `title` where the page's own says too little there.
+
+    Of use for a page that answers GET without arguments; a page that is not registered is a KeyError.
+    """
+    page = _pages[name]
+    register_nav(
+        NavItem(title or page.title, page.group, f"admin:{name}", page.permission, page.order, listed=False)
+    )
+
+
+def below(name: str) -> str:
+    """The line of the navigation that the page of that name belongs to; "": its address tells."""
+    return _pages[name].below if name in _pages else ""
+
+
 def registered_pages() -> tuple[Page, ...]:
     """Every page in the order of registration."""
     return tuple(_pages.values())
 
 
 def register_nav(item: NavItem) -> None:
-    """Add a line to the navigation, such as a ModelAdmin's list."""
+    """Add a line to the navigation, such as a ModelAdmin's list; or, not listed, to the palette alone."""
     _nav[item.url_name] = item
 
 
 def navigation() -> list[NavItem]:
     """Every line, by group, order and title, whoever may see it."""
+    return [item for item in destinations() if item.listed]
+
+
+def destinations() -> list[NavItem]:
+    """The lines of the navigation, and what the palette finds besides, in the same order."""
     return sorted(_nav.values(), key=lambda item: (GROUPS.index(item.group), item.order, item.title))
 
 

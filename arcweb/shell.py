@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -16,7 +17,7 @@ from django.utils.functional import SimpleLazyObject
 from django.views.decorators.http import require_safe
 
 from arcweb.postgres import TooSlow, limited
-from arcweb.registry import Finder, Found, NavItem, finders, navigation
+from arcweb.registry import Finder, Found, NavItem, below, destinations, finders, navigation
 
 logger = logging.getLogger(__name__)
 #: Things of each kind that the palette shows.
@@ -52,16 +53,20 @@ class Findings:
     found: list[Found]
 
 
-def permitted(user: Any) -> list[NavItem]:
-    """The lines of the navigation that this user may open."""
-    return [item for item in navigation() if not item.permission or user.has_perm(item.permission)]
+def permitted(user: Any, items: Iterable[NavItem]) -> list[NavItem]:
+    """Those lines that this user may open."""
+    return [item for item in items if not item.permission or user.has_perm(item.permission)]
 
 
 def sections(request: HttpRequest) -> list[Section]:
     """The navigation for this request's user, by group; the line of the present page is marked."""
-    items = [(item, reverse(item.url_name)) for item in permitted(request.user)]
-    # The longest address that the present one begins with: /memories/search/ is not below /memories/.
-    here = max((url for _, url in items if request.path.startswith(url)), key=len, default="")
+    items = [(item, reverse(item.url_name)) for item in permitted(request.user, navigation())]
+    match = request.resolver_match
+    if match is not None and (line := below(match.url_name or "")):
+        here = reverse(line)
+    else:
+        # The longest address that the present one begins with: /memories/search/ is not below /memories/.
+        here = max((url for _, url in items if request.path.startswith(url)), key=len, default="")
 
     def link(item: NavItem, url: str) -> Link:
         current = "" if url != here else "page" if request.path == url else "true"
@@ -99,12 +104,12 @@ def find(request: HttpRequest) -> HttpResponse:
     A finder that fails or is slow is left out, and named: the palette must open whatever is broken.
     """
     text = " ".join(request.GET.get("q", "").split())[:LONGEST_TEXT]
-    words = text.casefold()
+    words = text.casefold().split()
+    # Before anything is typed the navigation is enough; every page would fill the screen.
+    items = permitted(request.user, destinations() if text else navigation())
     pages = [Found("Overview", reverse("admin:index"))]
-    pages += [Found(item.title, reverse(item.url_name), item.group) for item in permitted(request.user)]
-    findings = [
-        Findings("Pages", [page for page in pages if words in f"{page.note} {page.title}".casefold()])
-    ]
+    pages += [Found(item.title, reverse(item.url_name), item.group) for item in items]
+    findings = [Findings("Pages", [page for page in pages if _named(page, words)])]
     missing = []
     for finder in finders() if text else ():
         if finder.permission and not request.user.has_perm(finder.permission):
@@ -123,6 +128,12 @@ def find(request: HttpRequest) -> HttpResponse:
     if getattr(request, "htmx", False):
         return render(request, "admin/_found.html", shown)
     return render(request, "admin/find.html", {**site.each_context(request), **shown})
+
+
+def _named(page: Found, words: list[str]) -> bool:
+    """Whether each of the words, in whatever order, is in the page's title or the name of its room."""
+    name = f"{page.note} {page.title}".casefold()
+    return all(word in name for word in words)
 
 
 def _found(finder: Finder, user: Any, text: str) -> list[Found] | None:

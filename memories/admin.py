@@ -73,6 +73,9 @@ register_nav(
 register_nav(
     NavItem("Documents", "Memories", "admin:memories_document_changelist", "memories.view_document", order=20)
 )
+register_nav(
+    NavItem("Add a memory", "Memories", "admin:memories_memory_add", "memories.add_memory", 11, listed=False)
+)
 register_finder(Finder("Memories", "memories.view_memory", finders.find_memories, order=20))
 register_finder(Finder("Documents", "memories.view_document", finders.find_documents, order=30))
 register_figures(agent_figures.FIGURES)

@@ -21,13 +21,24 @@ from arcweb.accounts.user_forms import AddUserForm, ChangeUserForm, GroupForm, P
 from arcweb.admin import CountedDeletion
 from arcweb.events.admin import AuditedAdmin
 from arcweb.list_verdict import ListVerdict
-from arcweb.registry import Dependents, NavItem, Page, register_dependents, register_nav, register_page
+from arcweb.registry import (
+    Dependents,
+    NavItem,
+    Page,
+    register_dependents,
+    register_nav,
+    register_page,
+    register_shortcut,
+)
 
 # Importing Django's module above has registered its own.
 admin.site.unregister([User, Group])
 
 register_nav(NavItem("Users", "Safety", "admin:auth_user_changelist", "auth.view_user", 40))
 register_nav(NavItem("Groups", "Safety", "admin:auth_group_changelist", "auth.view_group", 41))
+register_nav(NavItem("Add a user", "Safety", "admin:auth_user_add", "auth.add_user", 42, listed=False))
+register_nav(NavItem("Add a group", "Safety", "admin:auth_group_add", "auth.add_group", 43, listed=False))
+register_nav(NavItem("Change your password", "Safety", "admin:password_change", order=61, listed=False))
 register_dependents(
     Dependents(User, "sessions", lambda keys: UserSession.objects.filter(user__in=keys).count())
 )
@@ -57,6 +68,7 @@ register_page(
         order=50,
     )
 )
+register_shortcut("account", "Your account")
 
 
 if TYPE_CHECKING:

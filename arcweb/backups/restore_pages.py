@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from arcweb.backups import restore_views as views
-from arcweb.registry import Page, register_page
+from arcweb.registry import Page, register_page, register_shortcut
 
 MAY = "backups.restore_backup"
 
@@ -20,6 +20,18 @@ for _path, _view, _name, _title in (
     ("restores/<uuid:restore>/confirm/", views.confirm, "backups_restore_confirm", "Put it in place"),
     ("restores/<uuid:restore>/discard/", views.discard, "backups_restore_discard", "Discard a restore"),
     ("restores/<uuid:restore>/undo/", views.undo, "backups_restore_undo", "Undo a restore"),
-    ("erasures/", views.erasures, "backups_erasures", "Erasures"),
 ):
     register_page(Page(_path, _view, _name, _title, "Safety", MAY, listed=False))
+register_page(
+    Page(
+        "erasures/",
+        views.erasures,
+        "backups_erasures",
+        "Erasures",
+        "Safety",
+        MAY,
+        listed=False,
+        below="admin:backups_restores",
+    )
+)
+register_shortcut("backups_erasures")

@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from arcweb.events import record
 from arcweb.events.admin_views import events, export_events, live_events
 from arcweb.events.alerts import pages as alert_pages  # noqa: F401 - registers
-from arcweb.registry import Page, register_page
+from arcweb.registry import Page, register_page, register_shortcut
 
 register_page(
     Page("events/", events, "events", "Events", group="Safety", permission="events.view_event", order=30)
@@ -41,6 +41,7 @@ register_page(
         listed=False,
     )
 )
+register_shortcut("events_live")
 
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from arcweb.registry import Page, register_page
+from arcweb.registry import Page, register_page, register_shortcut
 from cache_admin.keys import (
     actions,
     bigkeys_views,
@@ -33,3 +33,4 @@ for path, view, name, title, permission in (
     (f"{KEY}delete/", actions.delete, "redis_key_delete", "Delete a key", DELETE),
 ):
     register_page(Page(path, view, name, title, "Redis", permission, listed=False))
+register_shortcut("redis_delete_keys")

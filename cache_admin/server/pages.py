@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from arcweb.registry import Group, Page, register_page
+from arcweb.registry import Group, Page, register_page, register_shortcut
 from cache_admin.server import config_views, eviction_views, views
 
 SEE = "cache_admin.view_server"
@@ -44,3 +44,5 @@ for _page in (
     ),
 ):
     register_page(_page)
+register_shortcut("redis_flush")
+register_shortcut("redis_config_rewrite", "Keep the settings over restarts")

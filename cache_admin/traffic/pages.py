@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from arcweb.registry import Page, register_page
+from arcweb.registry import Page, register_page, register_shortcut
 from cache_admin.traffic import client_views, live_views, queue_views, slow_views
 
 SEE, WATCH = "cache_admin.view_server", "cache_admin.watch_live"
@@ -33,3 +33,4 @@ for _path, _view, _name, _permission in (
     ("queues/<str:queue>/purge/", queue_views.queue_purge, "redis_queue_purge", "cache_admin.purge_queue"),
 ):
     register_page(Page(f"redis/{_path}", _view, _name, _name, "Redis", _permission, listed=False))
+register_shortcut("redis_slow_reset", "Empty the log of slow commands")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from arcweb.backups.keeping import views
-from arcweb.registry import Page, register_page
+from arcweb.registry import Page, register_page, register_shortcut
 
 register_page(
     Page(
@@ -22,3 +22,4 @@ for _path, _view, _name, _title, _permission in (
     ("backups/<uuid:backup>/pin/", views.pin, "backups_pin", "Pin a backup", views.PIN),
 ):
     register_page(Page(_path, _view, _name, _title, "Safety", _permission, listed=False))
+register_shortcut("backups_retention")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from arcweb.backups.pages import detail_views, list_views
-from arcweb.registry import Page, register_page
+from arcweb.registry import Page, register_page, register_shortcut
 
 SEE, TAKE, VERIFY = "backups.view_backup", "backups.take_backup", "backups.verify_backup"
 
@@ -15,3 +15,4 @@ for _path, _view, _name, _title, _permission in (
     ("backups/<uuid:backup>/verify/", detail_views.verify, "backups_verify", "Verify a backup", VERIFY),
 ):
     register_page(Page(_path, _view, _name, _title, "Safety", _permission, listed=False))
+register_shortcut("backups_take")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from arcweb.backups.schedules import views
-from arcweb.registry import Page, register_page
+from arcweb.registry import Page, register_page, register_shortcut
 
 register_page(
     Page(
@@ -30,3 +30,5 @@ for _path, _view, _name, _title, _permission in (
     register_page(
         Page(f"backups/schedules/{_path}", _view, _name, _title, "Safety", _permission, listed=False)
     )
+register_shortcut("backups_schedules")
+register_shortcut("backups_schedule_new", "New backup schedule")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from arcweb.backups.transfer import download_views, upload_views
-from arcweb.registry import Page, register_page
+from arcweb.registry import Page, register_page, register_shortcut
 
 DOWNLOAD, UPLOAD = "backups.download_backup", "backups.upload_backup"
 
@@ -20,3 +20,4 @@ for _path, _view, _name, _title, _permission in (
     ("backups/download/<str:token>/", download_views.file, "backups_download_file", "Backup file", DOWNLOAD),
 ):
     register_page(Page(_path, _view, _name, _title, "Safety", _permission, listed=False))
+register_shortcut("backups_upload")

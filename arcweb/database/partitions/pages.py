@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from arcweb.database.partitions import dropping as dropping  # whose events the web tells, too
 from arcweb.database.partitions import views
-from arcweb.registry import Group, Page, register_page
+from arcweb.registry import Group, Page, register_page, register_shortcut
 
 SEE = "database.view_server"
 _group: Group = "PostgreSQL"
@@ -29,3 +29,4 @@ for _name, _view, _title in (
             listed=False,
         )
     )
+register_shortcut("database_partitions_retention", "Retention of events")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import register_converter
 
 from arcweb.database.queries import looks, views  # noqa: F401 - looks register themselves
-from arcweb.registry import Page, register_page
+from arcweb.registry import Page, register_page, register_shortcut
 
 SEE = "database.view_server"
 
@@ -43,3 +43,5 @@ for _path, _view, _name, _title, _permission in (
     register_page(
         Page(f"postgres/queries/{_path}", _view, _name, _title, "PostgreSQL", _permission, listed=False)
     )
+register_shortcut("database_explain")
+register_shortcut("database_queries_reset", "Reset the statistics of queries")

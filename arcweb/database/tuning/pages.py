@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from arcweb.database.tuning import judged, views  # noqa: F401 - the look registers itself
-from arcweb.registry import Group, Page, register_page
+from arcweb.registry import Group, Page, register_page, register_shortcut
 
 SEE, CHANGE = "database.view_server", "database.change_settings"
 GROUP: Group = "PostgreSQL"
@@ -39,3 +39,4 @@ for _page in (
     ),
 ):
     register_page(_page)
+register_shortcut("database_restart")
