@@ -20,8 +20,8 @@ from tests.stack import THROWAWAY, new_layout
 
 @pytest.fixture(scope="package")
 def site() -> Iterator[Site]:
-    """The whole system, with its administrator logged in. A page's statements may take two seconds."""
-    with whole_system(ARC_WEB_STATEMENT_SECONDS="2", ARC_WEB_THREADS="8") as site:
+    """The whole system, with its administrator logged in. A page's statements may take five seconds."""
+    with whole_system(ARC_WEB_STATEMENT_SECONDS="5", ARC_WEB_THREADS="8") as site:
         yield site
 
 

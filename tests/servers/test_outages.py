@@ -18,8 +18,12 @@ from tests.servers.frozen import frozen
 from tests.servers.site import Answer, Browser, Site, title
 from tests.waiting import until
 
-#: Seconds. About one is promised; the rest is a busy machine's.
-FIRST, LATER = 2.0, 1.0
+#: Seconds. About one is promised; whoever waits for the end of a statement waits longer than this.
+FIRST = 5.0
+#: Less than any timeout, of a connection (0.8) or of Redis (0.5).
+NO_TIMEOUT = 0.4
+#: Seconds for which pages are asked once a server was killed.
+LOOKED_FOR = 2.0
 #: Pages that read much and little.
 PAGES = ("/", "/agents/agent/", "/memories/memory/", "/jobs/job/", "/events/")
 
@@ -55,6 +59,12 @@ def at_once(site: Site, count: int) -> list[Answer]:
         return list(pool.map(lambda n: site.admin.get(PAGES[n % len(PAGES)]), range(count)))
 
 
+def nobody_waited(answers: list[Answer]) -> None:
+    """A busy machine delays one answer or another; a timeout that each pays delays the fastest as well."""
+    assert min(answer.seconds for answer in answers) < NO_TIMEOUT
+    assert max(answer.seconds for answer in answers) < FIRST
+
+
 def told(what: str, answers: list[Answer]) -> None:
     seconds = sorted(answer.seconds for answer in answers)
     middle = seconds[len(seconds) // 2]
@@ -67,7 +77,7 @@ def test_postgres_frozen_with_its_backends_on_open_connections(site: Site) -> No
         told("first, PostgreSQL frozen", first)
         assert {answer.status for answer in first} == {503}
         assert max(answer.seconds for answer in first) < FIRST
-        site.wait_for(postgres=False, seconds=2)
+        site.wait_for(postgres=False)
         later = [site.admin.get(page) for page in PAGES] + at_once(site, 8)
         told("later, PostgreSQL frozen", later)
         for answer in later:
@@ -78,7 +88,7 @@ def test_postgres_frozen_with_its_backends_on_open_connections(site: Site) -> No
             assert answer.headers["Cache-Control"] == "no-store"
             assert int(answer.headers["Retry-After"]) > 0
             assert str(site.layout.socket_dir) not in answer.text
-        assert max(answer.seconds for answer in later) < LATER
+        nobody_waited(later)
         part = site.admin.get("/events/", HX_Request="true")
         assert part.status == 503
         assert part.text.startswith("PostgreSQL is away for ")
@@ -87,7 +97,7 @@ def test_postgres_frozen_with_its_backends_on_open_connections(site: Site) -> No
         assert sent.status == 503
         assert "was not stored" in sent.text
         assert Browser(site.port).get("/login/").status == 503
-    print(f"PostgreSQL thawed: back after {until(lambda: site.admin.get('/').status == 200, 10):.2f} s")
+    print(f"PostgreSQL thawed: back after {until(lambda: site.admin.get('/').status == 200, 30):.2f} s")
 
 
 def test_only_the_backends_frozen(site: Site) -> None:
@@ -102,12 +112,12 @@ def test_a_statement_in_flight_when_postgres_freezes(site: Site) -> None:
     with psycopg.connect(dsn(site.layout)) as locker, ThreadPoolExecutor(1) as pool:
         locker.execute("LOCK TABLE agents.agents IN ACCESS EXCLUSIVE MODE")
         waiting = pool.submit(site.admin.get, "/agents/agent/")
-        time.sleep(0.3)
+        until(lambda: locker.execute("SELECT FROM pg_locks WHERE NOT granted").fetchone() is not None)
         with frozen(site.processes("postgres")):
             answer = waiting.result()
             told("in flight, PostgreSQL frozen", [answer])
             assert answer.status == 503
-            assert answer.seconds < 0.3 + FIRST
+            assert answer.seconds < FIRST
 
 
 def test_a_statement_that_takes_too_long_is_stopped_in_words(site: Site) -> None:
@@ -116,8 +126,8 @@ def test_a_statement_that_takes_too_long_is_stopped_in_words(site: Site) -> None
         answer = site.admin.get("/agents/agent/")
         assert answer.status == 503
         assert title(answer.text) == "This took too long"
-        assert "longer than 2 s" in answer.text
-        assert 2 <= answer.seconds < 3.5
+        assert "longer than 5 s" in answer.text
+        assert answer.seconds >= 5
 
 
 @pytest.mark.parametrize("name", ["postgres", "backends"])
@@ -126,7 +136,7 @@ def test_postgres_or_its_backends_killed(site: Site, name: str) -> None:
         with suppress(psutil.NoSuchProcess):  # one that dies takes the others with it
             victim.kill()
     answers = []
-    end = time.monotonic() + 3
+    end = time.monotonic() + LOOKED_FOR
     while time.monotonic() < end:
         answers.append(site.admin.get(PAGES[len(answers) % len(PAGES)]))
         time.sleep(0.02)
@@ -135,7 +145,7 @@ def test_postgres_or_its_backends_killed(site: Site, name: str) -> None:
     assert name == "backends" or 503 in {answer.status for answer in answers}
     assert max(answer.seconds for answer in answers) < FIRST
     took = until(lambda: site.admin.get("/").status == 200, 30)
-    print(f"{name} killed: back {3 + took:.1f} s later at the latest, with no restart of the web")
+    print(f"{name} killed: back {LOOKED_FOR + took:.1f} s later at the latest, with no restart of the web")
 
 
 @pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
@@ -152,11 +162,11 @@ def test_redis_cache_away(site: Site, number: signal.Signals) -> None:
         assert {answer.status for answer in first} == {200}
         assert max(answer.seconds for answer in first) < FIRST
         if number == signal.SIGSTOP:
-            site.wait_for(redis_cache=False, seconds=3)
+            site.wait_for(redis_cache=False)
         later = [site.admin.get(page) for page in PAGES * 2]
         told(f"later, Redis cache {number.name}", later)
         assert {answer.status for answer in later} == {200}
-        assert max(answer.seconds for answer in later) < LATER
+        nobody_waited(later)
         if number == signal.SIGSTOP:
             assert "Redis (cache role)</b> has been away for" in later[0].text
             assert "sessions are read from PostgreSQL meanwhile" in later[0].text
@@ -176,12 +186,12 @@ def test_redis_state_away(site: Site, agent: str, number: signal.Signals) -> Non
         queued = [site.admin.post("/memories/ingest/", {"agent": agent, "text": text}) for text in texts]
         told(f"Redis state {number.name}", answers + queued)
         assert {answer.status for answer in answers} == {200}
-        assert max(answer.seconds for answer in answers) < LATER
+        nobody_waited(answers)
         assert max(answer.seconds for answer in queued) < FIRST
         assert {answer.status for answer in queued} == {302}
         if number == signal.SIGSTOP:
-            site.wait_for(redis_state=False, seconds=3)
-            site.wait_for(worker=None, beat=None, seconds=10)
+            site.wait_for(redis_state=False)
+            site.wait_for(worker=None, beat=None)
             banner = site.admin.get("/").text
             assert "Redis (state role)</b> has been away for" in banner
     print(f"Redis state {number.name}: all well after {site.wait_until_well():.1f} s")
@@ -191,16 +201,17 @@ def test_redis_state_away(site: Site, agent: str, number: signal.Signals) -> Non
     print(f"Redis state {number.name}: what was sent meanwhile is embedded {took:.1f} s later")
 
 
-@pytest.mark.parametrize(("name", "within"), [("worker", 20), ("beat", 16)])
+@pytest.mark.parametrize("name", ["worker", "beat"])
 @pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
-def test_worker_and_beat_away(site: Site, name: str, within: float, number: signal.Signals) -> None:
+def test_worker_and_beat_away(site: Site, name: str, number: signal.Signals) -> None:
     with frozen(site.processes(name)):
-        took = site.wait_for(within, **{name: False})
+        took = site.wait_for(**{name: False})
         print(f"{name} frozen: known after {took:.1f} s")
-        answer = site.admin.get("/")
-        assert answer.status == 200
-        assert answer.seconds < LATER
-        assert "has been away for" in answer.text
+        answers = [site.admin.get("/") for _ in range(3)]
+        nobody_waited(answers)
+        for answer in answers:
+            assert answer.status == 200
+            assert "has been away for" in answer.text
         if number == signal.SIGKILL:
             for process in site.processes(name):
                 process.kill()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 from django.db import connections
 from redis import Redis
 
-from arcweb import beat, prober, servers
+from arcweb import beat, prober, probes, servers
 from arcweb.embedded.stack import Stack
 from arcweb.prober import Prober, Watch
 from arcweb.probes import BEAT_AWAY_AFTER, BeatProbe, PostgresProbe, RedisProbe
@@ -47,7 +47,7 @@ def running(own: Stack) -> Iterator[Prober]:
     running.start()
     yield running
     running.stop()
-    until(lambda: threading.active_count() <= before, 5)
+    until(lambda: threading.active_count() <= before)
     assert servers.state_of("postgres").up is None
 
 
@@ -55,42 +55,46 @@ def known(name: Any, up: bool | None) -> bool:
     return servers.state_of(name).up is up
 
 
-def test_freezing_and_thawing_is_known_within_about_a_second(own: Stack, running: Prober) -> None:
+def test_freezing_and_thawing_is_known(own: Stack, running: Prober) -> None:
     names: list[Any] = ["postgres", "redis-cache", "redis-state"]
     for name, server in zip(names, own.servers, strict=True):
-        until(lambda name=name: known(name, True), 10)
+        until(lambda name=name: known(name, True))
         with frozen(whole(server.process())):
-            took = until(lambda name=name: known(name, False), 5)
+            took = until(lambda name=name: known(name, False))
             state = servers.state_of(name)
             print(f"{name} frozen: known after {took:.2f} s")
-            assert took < 2.5
             assert state.reason == "it does not answer"
             assert "did not answer" in state.sentence
             since = state.since
-            time.sleep(1.2)
+            until(lambda name=name: servers.state_of(name).seconds > 1)
             assert servers.state_of(name).since == since
-            assert servers.state_of(name).seconds > 1
-            others = [other for other in names if other != name]
-            assert [servers.state_of(other).up for other in others] == [True, True]
-        print(f"{name} thawed: known after {until(lambda name=name: known(name, True), 5):.2f} s")
+            for other in names:
+                if other != name:
+                    until(lambda other=other: known(other, True))
+        print(f"{name} thawed: known after {until(lambda name=name: known(name, True)):.2f} s")
 
 
-def test_a_killed_server_is_known_at_once_when_it_is_suspected(own: Stack, running: Prober) -> None:
-    until(lambda: known("redis-cache", True), 10)
+def test_a_killed_server_is_known_when_it_is_suspected(
+    own: Stack, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    seldom = replace(prober.WATCHES["redis-cache"], every=600)
+    monkeypatch.setattr(prober, "WATCHES", {"redis-cache": seldom})
+    request.getfixturevalue("running")
+    until(lambda: known("redis-cache", True))
     os.kill(own.servers[1].process().pid, signal.SIGKILL)  # type: ignore[union-attr]
     servers.suspect("redis-cache")
-    assert until(lambda: known("redis-cache", False), 5) < 0.6
+    until(lambda: known("redis-cache", False))
     assert servers.state_of("redis-cache").reason == "it takes no connections"
 
 
 def test_what_is_asked_through_redis_is_unknown_without_it(own: Stack, running: Prober) -> None:
-    until(lambda: known("redis-state", True), 10)
+    until(lambda: known("redis-state", True))
     with frozen(whole(own.servers[2].process())):
-        until(lambda: known("redis-state", False), 5)
+        until(lambda: known("redis-state", False))
         running.suspect("worker")
         running.suspect("beat")
-        until(lambda: "Redis (state role), which is away" in servers.state_of("worker").sentence, 5)
-        until(lambda: "Redis (state role), which is away" in servers.state_of("beat").sentence, 5)
+        until(lambda: "Redis (state role), which is away" in servers.state_of("worker").sentence)
+        until(lambda: "Redis (state role), which is away" in servers.state_of("beat").sentence)
         assert known("worker", None)
         assert known("beat", None)
 
@@ -110,7 +114,7 @@ def test_one_slow_look_is_not_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prober, "WATCHES", {"redis-cache": Watch(Scripted, 0.01)})
     running = Prober()
     running.start()
-    until(lambda: len(seen) > 4, 5)
+    until(lambda: len(seen) > 4)
     running.stop()
     assert False not in seen
 
@@ -155,16 +159,28 @@ def test_full_is_not_away(own: Stack) -> None:
     assert "raise max_connections" in finding.sentence
 
 
-def test_a_look_takes_little(own: Stack) -> None:
-    for probe in (PostgresProbe(), RedisProbe("cache")):
-        probe()
-        started = time.process_time()
-        for _ in range(100):
-            assert probe().up
-        each = (time.process_time() - started) * 10
-        print(f"{type(probe).__name__}: {each:.2f} ms of this process's time for a look")
-        assert each < 5
-        probe.close()
+def test_looks_share_a_connection(own: Stack, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = []
+
+    class Counted(probes.Line):
+        def __init__(self, *args: Any) -> None:
+            lines.append(args)
+            super().__init__(*args)
+
+    def received() -> int:
+        return int(cache.info("stats")["total_connections_received"])
+
+    monkeypatch.setattr(probes, "Line", Counted)
+    # A slow look may replace a connection as well.
+    few = 2 * (100 // probes.RENEW_EVERY + 1)
+    with Redis.from_url(settings.REDIS_URL) as cache:
+        before = received()
+        for probe in (PostgresProbe(), RedisProbe("cache")):
+            for _ in range(100):
+                assert probe().up
+            probe.close()
+        assert received() - before <= few
+    assert len(lines) <= few
 
 
 @pytest.mark.usefixtures("own")
