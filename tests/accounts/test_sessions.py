@@ -135,9 +135,13 @@ def test_rubbish_in_redis_is_read_from_the_database() -> None:
 
 
 def test_a_killed_and_a_frozen_redis(
-    login: Client, throwaway_stack: Callable[..., Stack], settings: Any
+    login: Client, throwaway_stack: Callable[..., Stack], settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The outage itself: pages answer within a second, and nobody is logged out by it or after it."""
+    """The outage itself: a page pays one timeout, and nobody is logged out by it or after it."""
+    failed: list[Exception] = []
+    told = sessions._Health.failed
+    monkeypatch.setattr(sessions, "PAUSE", 600)
+    monkeypatch.setattr(sessions._Health, "failed", lambda error: (failed.append(error), told(error)))
     stack = throwaway_stack(postgres=False)
     own = {**settings.CACHES["default"], "LOCATION": stack.layout.redis_url("cache")}
     socket = str(stack.layout.valkey_socket("cache"))
@@ -152,13 +156,11 @@ def test_a_killed_and_a_frozen_redis(
         for deed, undo in ((signal.SIGSTOP, signal.SIGCONT), (signal.SIGKILL, None)):
             sessions._Health.paused_until = 0.0
             server.send_signal(deed)
-            started = time.monotonic()
+            failed.clear()
             assert logged_in(login)
-            assert time.monotonic() - started < 1
-            again = time.monotonic()
             SessionStore(login.session.session_key).load()
-            assert time.monotonic() - again < 0.3, "a second read within the pause pays no second timeout"
+            assert len(failed) == 1, "a second read within the pause pays no second timeout"
             if undo:
                 server.send_signal(undo)
-                time.sleep(sessions.PAUSE)
+                sessions._Health.paused_until = 0.0
                 assert logged_in(login)

