@@ -31,7 +31,7 @@ from arcweb.backups.restore import (
     safety,
     telling,
 )
-from arcweb.backups.restore.carry import CARRIED, carry_over, settle_alone
+from arcweb.backups.restore.carry import CARRIED, by_hand, carry_over, settle_alone
 from arcweb.backups.restore.journal import (
     BEFORE_CONFIRMATION,
     BROKEN,
@@ -211,11 +211,16 @@ class Running:
         with databases.connected(journal.live) as live, databases.connected(journal.new) as new:
             found = differences.compare(live, new)
             journal.facts["agents"] = differences.agents(live, new)
+            journal.facts["by_hand"] = by_hand(live, new, trusted=journal.facts.get("trusted", True))
         journal.differences = [
             one.to_json() | {"carried": one.table in CARRIED} for one in found if one.differs
         ]
         number = len(journal.differences)
-        return f"{number} of {len(found)} tables {'differs' if number == 1 else 'differ'} from live."
+        said = f"{number} of {len(found)} tables {'differs' if number == 1 else 'differ'} from live."
+        if left := len(journal.facts["by_hand"]):
+            what = "One right or setting" if left == 1 else f"{left} rights and settings"
+            said += f" {what} of live must be carried over by hand: the statements are listed."
+        return said
 
     def _look_for_before(self) -> str:
         with databases.connected(databases.MAINTENANCE) as outside:
@@ -250,7 +255,7 @@ class Running:
                     trusted = journal.facts.get("trusted", True)
                     said = carry_over(live, new, since.isoformat(), trusted=trusted)
                 else:
-                    said = settle_alone(new)
+                    said = settle_alone(new, journal.live if journal.live_oid else "")
                 said += erasures.apply(new, erasures.newer_than(settings.ARC_BACKUP_DIR, since))
                 self.reached("carry: before the commit")
                 new.commit()

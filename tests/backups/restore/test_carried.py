@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
 from django.contrib.sessions.models import Session
+from django.db import connections
 from django.test import Client
 from django.utils import timezone
 from psycopg import sql
@@ -15,12 +17,14 @@ from agents.models import Agent
 from arcweb.accounts.models import LoginThrottle, UserSession
 from arcweb.backups import erasures
 from arcweb.backups.models import Backup, Retention, Schedule
+from arcweb.backups.restore import asking, doing
 from arcweb.backups.restore.journal import FINISHED
+from arcweb.backups.restore.source import of_backup
 from arcweb.events import record
 from arcweb.events.models import Alert, Event, EventDetail
 from arcweb.jobs.models import Job
 from memories.models import Document, Memory
-from tests.backups.restore.conftest import World, superuser
+from tests.backups.restore.conftest import WHO, World, superuser
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -122,38 +126,155 @@ def test_what_was_erased_since_the_copy_stays_erased_and_what_was_deleted_return
     assert "Erased an agent with its memories: 1 row." in journal.step("migrate").sentence
 
 
-def test_grants_and_settings_of_live_go_along(world: World) -> None:
+@pytest.fixture
+def service(world: World) -> Iterator[str]:
+    """A role of another program in this cluster; gone with whatever it was granted in this world."""
     role = f"service_{world.live}"
+    name = sql.Identifier(role)
     with superuser() as above:
-        above.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(role)))
+        above.execute(sql.SQL("CREATE ROLE {}").format(name))
     try:
-        with superuser(world.live) as above:
-            service, live = sql.Identifier(role), sql.Identifier(world.live)
-            above.execute(sql.SQL("GRANT SELECT ON agents.agents TO {}").format(service))
-            above.execute(sql.SQL("GRANT INSERT (name, type) ON agents.agents TO {}").format(service))
-            above.execute(sql.SQL("GRANT USAGE ON SCHEMA agents TO {}").format(service))
-            above.execute(sql.SQL("ALTER DATABASE {} SET search_path TO agents, public").format(live))
-            above.execute(sql.SQL("ALTER DATABASE {} SET work_mem TO '9MB'").format(live))
-        world.restore()
-        with superuser(world.live) as above:
-            rights = above.execute(
-                "SELECT has_table_privilege(%(r)s, 'agents.agents', 'SELECT'), "
-                "has_column_privilege(%(r)s, 'agents.agents', 'name', 'INSERT'), "
-                "has_table_privilege(%(r)s, 'agents.agents', 'DELETE'), "
-                "has_schema_privilege(%(r)s, 'agents', 'USAGE'), "
-                "has_database_privilege(%(r)s, current_database(), 'CONNECT'), "
-                "current_setting('search_path'), current_setting('work_mem')",
-                {"r": role},
-            ).fetchone()
-        assert rights == (True, True, False, True, True, "agents, public", "9MB")
+        yield role
     finally:
-        # Live of before has the grants, too.
-        for name in [*world.databases()]:
+        connections["default"].close()
+        for one in world.databases():  # live of before has the grants, too
             with superuser() as above:
-                above.execute(
-                    sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(name))
-                )
-            with superuser(name) as above:
-                above.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(role)))
+                above.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(one)))
+                above.execute(sql.SQL("ALTER DATABASE {} CONNECTION LIMIT -1").format(sql.Identifier(one)))
+            with superuser(one) as above:
+                above.execute(sql.SQL("REASSIGN OWNED BY {} TO arc").format(name))
+                above.execute(sql.SQL("DROP OWNED BY {}").format(name))
         with superuser() as above:
-            above.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+            above.execute(sql.SQL("DROP ROLE {}").format(name))
+
+
+def asked(database: str, query: str, **values: str) -> Any:
+    with superuser(database) as above:
+        return above.execute(query, values).fetchone()
+
+
+RIGHTS = """
+    SELECT has_table_privilege(%(r)s, 'agents.agents', 'SELECT'),
+           has_column_privilege(%(r)s, 'agents.agents', 'name', 'INSERT'),
+           has_table_privilege(%(r)s, 'agents.agents', 'DELETE'),
+           has_schema_privilege(%(r)s, 'agents', 'USAGE'),
+           has_function_privilege(%(r)s, 'events.ensure_partitions(int)', 'EXECUTE'),
+           has_function_privilege('public', 'events.ensure_partitions(int)', 'EXECUTE'),
+           has_database_privilege(%(r)s, current_database(), 'CREATE'),
+           has_database_privilege('public', current_database(), 'CONNECT')
+"""
+OF_DATABASE = """
+    SELECT datconnlimit, shobj_description(oid, 'pg_database'), current_setting('search_path'),
+           current_setting('work_mem')
+    FROM pg_database WHERE datname = current_database()
+"""
+
+
+def test_rights_settings_limit_and_comment_of_live_go_along_and_back(world: World, service: str) -> None:
+    who, live = sql.Identifier(service), sql.Identifier(world.live)
+    with superuser(world.live) as above:
+        for words in (
+            "GRANT SELECT ON agents.agents TO {role}",
+            "GRANT INSERT (name, type) ON agents.agents TO {role}",
+            "GRANT USAGE ON SCHEMA agents TO {role}",
+            "REVOKE EXECUTE ON FUNCTION events.ensure_partitions(int) FROM PUBLIC",
+            "GRANT EXECUTE ON FUNCTION events.ensure_partitions(int) TO {role}",
+            "REVOKE CONNECT ON DATABASE {live} FROM PUBLIC",
+            "GRANT CREATE ON DATABASE {live} TO {role}",
+            "ALTER DEFAULT PRIVILEGES FOR ROLE arc IN SCHEMA agents GRANT SELECT ON TABLES TO {role}",
+            "ALTER DEFAULT PRIVILEGES FOR ROLE arc REVOKE EXECUTE ON ROUTINES FROM PUBLIC",
+            'ALTER DATABASE {live} SET search_path TO agents, "$user", public',
+            "ALTER DATABASE {live} SET work_mem TO '9MB'",
+            "ALTER ROLE arc IN DATABASE {live} SET lock_timeout TO '7s'",
+            "ALTER DATABASE {live} CONNECTION LIMIT 41",
+            "COMMENT ON DATABASE {live} IS 'it''s live'",
+        ):
+            above.execute(sql.SQL(words).format(role=who, live=live))
+
+    journal = world.restore()
+
+    assert journal.facts["by_hand"] == []
+    assert asked(world.live, RIGHTS, r=service) == (True, True, False, True, True, False, True, False)
+    of_live = (41, "it's live", 'agents, "$user", public', "9MB")
+    assert asked(world.live, OF_DATABASE) == of_live
+    with connections["default"].cursor() as cursor:
+        cursor.execute("SHOW lock_timeout")
+        assert cursor.fetchone() == ("7s",)
+        cursor.execute("CREATE TABLE agents.later ()")
+        cursor.execute("CREATE FUNCTION later() RETURNS int LANGUAGE sql AS 'SELECT 1'")
+    later = "SELECT has_table_privilege(%(r)s, 'agents.later', 'SELECT'), "
+    later += "has_function_privilege('public', 'later()', 'EXECUTE')"
+    assert asked(world.live, later, r=service) == (True, False)
+
+    with superuser(world.live) as above:
+        above.execute(sql.SQL("REVOKE SELECT ON agents.agents FROM {}").format(who))
+        above.execute(sql.SQL("ALTER DATABASE {} RESET work_mem").format(live))
+        above.execute(sql.SQL("ALTER DATABASE {} CONNECTION LIMIT 40").format(live))
+    world.undo(journal)
+    assert asked(world.live, RIGHTS, r=service) == (False, True, False, True, True, False, True, False)
+    assert asked(world.live, OF_DATABASE)[0] == 40
+    assert asked(world.live, OF_DATABASE)[3] != "9MB", "what was taken away since stays away"
+
+
+def test_what_the_role_may_not_carry_over_is_said_before_with_its_statement(
+    world: World, service: str
+) -> None:
+    who, live = sql.Identifier(service), sql.Identifier(world.live)
+    with superuser(world.live) as above:
+        for words in (
+            "ALTER ROLE {role} IN DATABASE {live} SET search_path TO agents, public",
+            "ALTER ROLE {role} IN DATABASE {live} SET app.key TO 'a secret'",
+            "ALTER DATABASE {live} SET log_min_duration_statement TO '5s'",
+            "ALTER DEFAULT PRIVILEGES FOR ROLE {role} GRANT SELECT ON TABLES TO arc",
+            "ALTER TABLE agents.documents OWNER TO {role}",
+        ):
+            above.execute(sql.SQL(words).format(role=who, live=live))
+        above.execute("GRANT SELECT ON agents.documents TO arc")
+
+    journal = world.prepare()
+
+    said = {one["statement"] for one in journal.facts["by_hand"]}
+    assert said == {
+        f"""ALTER ROLE "{service}" IN DATABASE "{world.live}" SET "search_path" TO 'agents', 'public';""",
+        f"""ALTER ROLE "{service}" IN DATABASE "{world.live}" SET "app"."key" TO '…';""",
+        f"""ALTER DATABASE "{world.live}" SET "log_min_duration_statement" TO '5s';""",
+        f'ALTER DEFAULT PRIVILEGES FOR ROLE "{service}" GRANT SELECT ON TABLES TO "arc";',
+        f'ALTER TABLE agents.documents OWNER TO "{service}";',
+    }
+    assert "5 rights and settings of live must be carried over by hand" in journal.step("differ").sentence
+    assert "a secret" not in (world.backups / "journal" / f"{journal.id}.json").read_text()
+    asked_for = "SELECT count(*) FROM pg_db_role_setting AS s JOIN pg_database AS d ON d.oid = s.setdatabase "
+    asked_for += "WHERE d.datname = %(name)s"
+    assert asked(world.live, asked_for, name=journal.new) == (0,), "the look left nothing behind"
+
+    # By hand they do what they say.
+    asking.confirmed(journal, world.live, WHO)
+    doing.finish(journal)
+    assert "To be run by hand by a superuser" in journal.step("carry").sentence
+    with superuser(world.live) as above:
+        for one in journal.facts["by_hand"]:
+            above.execute(one["statement"])
+    path = """
+        SELECT 'search_path=agents, public' = ANY (setconfig) FROM pg_db_role_setting AS s
+        JOIN pg_database AS d ON d.oid = s.setdatabase JOIN pg_roles AS r ON r.oid = s.setrole
+        WHERE (d.datname, r.rolname) = (%(name)s, %(r)s)
+    """
+    assert asked(world.live, path, name=world.live, r=service) == (True,)
+    # Documents are the service's now, as they were.
+    assert asked(world.live, "SELECT tableowner FROM pg_tables WHERE tablename = 'documents'") == (service,)
+
+
+def test_of_a_live_that_cannot_be_entered_what_the_cluster_knows_goes_along(world: World) -> None:
+    live = sql.Identifier(world.live)
+    with superuser() as above:
+        above.execute(sql.SQL("ALTER DATABASE {} SET work_mem TO '9MB'").format(live))
+        above.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(live))
+        above.execute(sql.SQL("COMMENT ON DATABASE {} IS 'ours'").format(live))
+    source = of_backup(world.backup())
+    journal = asking.restore(source, WHO)
+    doing.prepare(journal, source, live_is_broken=True)
+    asking.confirmed(journal, world.live, WHO)
+    doing.finish(journal, live_is_broken=True)
+    found = "SELECT current_setting('work_mem'), shobj_description(oid, 'pg_database'), "
+    found += "has_database_privilege('public', oid, 'CONNECT') FROM pg_database WHERE datname = %(name)s"
+    assert asked(world.live, found, name=world.live) == ("9MB", "ours", False)

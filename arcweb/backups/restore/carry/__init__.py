@@ -13,7 +13,7 @@ import psycopg
 from arcweb.backups.restore.carry import accounts, catalogue, events, grants, standing
 from arcweb.backups.restore.carry.copying import Both
 
-__all__ = ["CARRIED", "carry_over", "settle_alone"]
+__all__ = ["CARRIED", "by_hand", "carry_over", "settle_alone"]
 #: Tables that live wins, wholly or row by row: what differs in them is no loss.
 CARRIED = (
     "events.events",
@@ -58,13 +58,24 @@ def carry_over(
     return said
 
 
-def settle_alone(new: psycopg.Connection[Any]) -> list[str]:
-    """Where there is no live to read: what was under way in the copy is over all the same; sentences.
+def by_hand(
+    live: psycopg.Connection[Any], new: psycopg.Connection[Any], *, trusted: bool
+) -> list[dict[str, str]]:
+    """What of live's rights and settings nobody but a superuser can carry over: {"what", "statement"}.
+
+    Tried in `new`, which is as it was afterwards. Raises psycopg.Error.
+    """
+    return grants.forecast(Both(live, new, trusted=trusted))
+
+
+def settle_alone(new: psycopg.Connection[Any], live: str) -> list[str]:
+    """Where live (its name, "" when there is none) cannot be read: what was under way in the copy is over all
+    the same; sentences.
 
     The caller commits `new`. Raises psycopg.Error.
     """
     both = Both(new, new, trusted=True)
     said = [*accounts.end_sessions(both), *standing.end(both)]
     catalogue.end_half_done(both)
-    grants.open_to_all(new)
+    grants.carry_alone(new, live)
     return said

@@ -36,6 +36,15 @@ class Both:
         one, two = (each.execute(DESCENT).fetchone() for each in (self.live, self.new))
         return one is not None and one == two and one[0] is not None
 
+    @property
+    def takes_back(self) -> bool:
+        """Whether rights that the copy gives and live does not are taken back.
+
+        A live of another descent never knew the services of a copy that this installation made, and has taken
+        nothing away from them.
+        """
+        return self.related or not self.trusted
+
     def has(self, table: str) -> bool:
         """Whether both have that table."""
         return self._has(self.live, table) and self._has(self.new, table)

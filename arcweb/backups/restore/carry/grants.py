@@ -1,152 +1,70 @@
-"""What other roles may do in the database: as in live now. Other services have grants that no copy knows.
+"""What belongs to live and stands in no dump, as it is now: others' rights, settings, limit, comment.
 
-Settings of the database itself (ALTER DATABASE … SET) and its own grants go along.
+What this role may not carry over is said with the statement to run by hand.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
+from arcweb.backups.restore.carry import objects, of_database
 from arcweb.backups.restore.carry.copying import Both
+from arcweb.backups.restore.carry.needs import Need, tried
 
-#: Grants to others than the owner of the thing. A column's grants are part of its table's life and rare:
-#: they are read apart.
-GRANTS = """
-    SELECT found.kind, found.name, found.col, coalesce(r.rolname, ''), found.privilege, found.again
-    FROM (
-    SELECT 'SCHEMA', ARRAY[n.nspname::text], '', a.grantee, a.privilege_type, a.is_grantable
-    FROM pg_namespace AS n, aclexplode(n.nspacl) AS a
-    WHERE a.grantee <> n.nspowner AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-    UNION ALL
-    SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, ARRAY[n.nspname, c.relname]::text[], '',
-           a.grantee, a.privilege_type, a.is_grantable
-    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace, aclexplode(c.relacl) AS a
-    WHERE a.grantee <> c.relowner AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-      AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype = 'e')
-    UNION ALL
-    SELECT 'TABLE', ARRAY[n.nspname, c.relname]::text[], t.attname,
-           a.grantee, a.privilege_type, a.is_grantable
-    FROM pg_attribute AS t JOIN pg_class AS c ON c.oid = t.attrelid
-    JOIN pg_namespace AS n ON n.oid = c.relnamespace, aclexplode(t.attacl) AS a
-    WHERE a.grantee <> c.relowner AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-    ) AS found (kind, name, col, grantee, privilege, again)
-    LEFT JOIN pg_roles AS r ON r.oid = found.grantee
-    WHERE found.grantee = 0 OR r.oid IS NOT NULL
-"""
-DATABASE = """
-    SELECT coalesce(r.rolname, ''), a.privilege_type, a.is_grantable
-    FROM pg_database AS d, aclexplode(d.datacl) AS a LEFT JOIN pg_roles AS r ON r.oid = a.grantee
-    WHERE d.datname = current_database() AND a.grantee <> d.datdba AND (a.grantee = 0 OR r.oid IS NOT NULL)
-"""
-SETTINGS = """
-    SELECT split_part(pair, '=', 1), substr(pair, strpos(pair, '=') + 1)
-    FROM pg_db_role_setting, unnest(setconfig) AS pair
-    WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database()) AND setrole = 0
-"""
-CLOSED = "SELECT datacl IS NOT NULL FROM pg_database WHERE datname = current_database()"
-EXISTS = {"SCHEMA": "to_regnamespace", "TABLE": "to_regclass", "SEQUENCE": "to_regclass"}
+#: Statements that a sentence names; the page lists all of them.
+MOST_NAMED = 5
 
 
 def carry(both: Both, taken_at: str) -> list[str]:
-    known = both.new.execute(GRANTS).fetchall()
-    given = sum(_grant(both.new, *row) for row in both.live.execute(GRANTS).fetchall() if row not in known)
-    _database(both)
-    refused = _settings(both)
-    said = [f"{given} grant{'' if given == 1 else 's'} to other roles carried over."] if given else []
-    if refused:
-        said.append(
-            f"These settings of the database could not be carried over, for lack of a right to set them: "
-            f"{', '.join(refused)}."
-        )
+    done, left = _carried(both)
+    what = "1 right or setting" if done == 1 else f"{done} rights and settings"
+    said = [f"{what} of live carried over."] if done else []
+    if left:
+        statements = [one.by_hand(both.live.info.dbname) for one in left]
+        more = f" And {len(left) - MOST_NAMED} more." if len(left) > MOST_NAMED else ""
+        named = " ".join(statements[:MOST_NAMED])
+        said.append(f"To be run by hand by a superuser, since this role may not: {named}{more}")
     return said
 
 
-def _grant(
-    new: psycopg.Connection[Any],
-    kind: str,
-    name: list[str],
-    column: str,
-    role: str,
-    privilege: str,
-    again: bool,
-) -> bool:
-    """Whether it was given: what the copy has not, or this role does not own, cannot be granted on."""
-    there = new.execute(
-        f"SELECT {EXISTS[kind]}(%s) IS NOT NULL", [sql.Identifier(*name).as_string()]
-    ).fetchone()
-    if there is None or not there[0]:
-        return False
-    what = sql.SQL(privilege)
-    if column:
-        what = sql.SQL("{} ({})").format(what, sql.Identifier(column))  # type: ignore[assignment]
-    return _tried(
-        new,
-        sql.SQL("GRANT {} ON {} {} TO {}{}").format(
-            what,
-            sql.SQL(kind),
-            sql.Identifier(*name),
-            sql.Identifier(role) if role else sql.SQL("PUBLIC"),
-            sql.SQL(" WITH GRANT OPTION" if again else ""),
-        ),
-    )
+def forecast(both: Both) -> list[dict[str, str]]:
+    """What a person has to carry over afterwards: {"what", "statement"}. Tried in the new database, whose
+    transaction is rolled back. Raises psycopg.Error."""
+    with both.new.transaction(force_rollback=True):
+        _, left = _carried(both)
+    return [{"what": one.what, "statement": one.by_hand(both.live.info.dbname)} for one in left]
 
 
-def _database(both: Both) -> None:
-    """A new database is for its owner alone until it is live: then it is for whom live was."""
-    name = sql.Identifier(both.new.info.dbname)
-    row = both.live.execute(CLOSED).fetchone()
-    if row is None or not row[0]:
-        open_to_all(both.new)
+def carry_alone(new: psycopg.Connection[Any], live: str) -> None:
+    """What the cluster's own catalogs know of a live database that cannot be entered; where there is none
+    (""), the new one is for everybody, as PostgreSQL makes databases."""
+    made = new.info.dbname
+    if not live:
+        new.execute(sql.SQL("GRANT CONNECT, TEMPORARY ON DATABASE {} TO PUBLIC").format(sql.Identifier(made)))
         return
-    for role, privilege, again in both.live.execute(DATABASE).fetchall():
-        _tried(
-            both.new,
-            sql.SQL("GRANT {} ON DATABASE {} TO {}{}").format(
-                sql.SQL(privilege),
-                name,
-                sql.Identifier(role) if role else sql.SQL("PUBLIC"),
-                sql.SQL(" WITH GRANT OPTION" if again else ""),
-            ),
-        )
+    for need in list(of_database.needs(new, live, new, made, revokes=False)):
+        if need.tried:
+            tried(new, need.statement(made))
 
 
-def open_to_all(new: psycopg.Connection[Any]) -> None:
-    """What PostgreSQL gives everybody in a database whose rights nobody set."""
-    new.execute(
-        sql.SQL("GRANT CONNECT, TEMPORARY ON DATABASE {} TO PUBLIC").format(sql.Identifier(new.info.dbname))
+def _carried(both: Both) -> tuple[int, list[Need]]:
+    """How much was carried over, and what was not: told by a second look, since PostgreSQL only warns where a
+    part of what was asked for was done."""
+    made = both.new.info.dbname
+    first = list(_needs(both))
+    for need in first:
+        if need.tried:
+            tried(both.new, need.statement(made))
+    left = list(_needs(both))
+    return len(first) - len(left), left
+
+
+def _needs(both: Both) -> Iterator[Need]:
+    yield from objects.needs(both)
+    yield from of_database.needs(
+        both.live, both.live.info.dbname, both.new, both.new.info.dbname, revokes=both.takes_back
     )
-
-
-def _settings(both: Both) -> list[str]:
-    """Names of those that this role may not set."""
-    refused = []
-    for name, value in both.live.execute(SETTINGS).fetchall():
-        parts = sql.Identifier(*name.split("."))
-        try:
-            with both.new.transaction():
-                before = both.new.execute("SELECT current_setting(%s, true)", [name]).fetchone()
-                # As a list is stored (search_path), it is no literal that SET … TO takes.
-                both.new.execute("SELECT set_config(%s, %s, true)", [name, value])
-                both.new.execute(
-                    sql.SQL("ALTER DATABASE {} SET {} FROM CURRENT").format(
-                        sql.Identifier(both.new.info.dbname), parts
-                    )
-                )
-                # What follows in this transaction is not to be cut off by live's statement_timeout.
-                if before and before[0] is not None:
-                    both.new.execute("SELECT set_config(%s, %s, true)", [name, before[0]])
-        except psycopg.Error:
-            refused.append(name)
-    return refused
-
-
-def _tried(new: psycopg.Connection[Any], statement: sql.Composed) -> bool:
-    try:
-        with new.transaction():
-            new.execute(statement)
-    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject):
-        return False
-    return True
