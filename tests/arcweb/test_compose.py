@@ -146,7 +146,21 @@ def test_images_are_pinned_to_a_major_version(services: dict[str, Any]) -> None:
     images = {service["image"] for service in services.values() if "build" not in service}
     assert images == {"pgvector/pgvector:pg18", "redis:8"}
     bases = set(re.findall(r"(?m)^FROM (\S+)", (ROOT / "Dockerfile").read_text()))
-    assert bases == {"python:3.11-slim-bookworm"}
+    assert bases == {"python:3.11-slim-trixie"}
+
+
+def test_copies_of_redis_are_tried_by_the_server_that_wrote_them(services: dict[str, Any]) -> None:
+    """No server but one of that version or newer loads them, and none without the modules that it loaded."""
+    [image] = re.findall(r"(?m)^COPY --from=(\S+:\S+) \S+/redis-server ", (ROOT / "Dockerfile").read_text())
+    for name in ("redis", "redis-state"):
+        assert services[name]["image"] == image
+        assert "/usr/local/lib/redis/modules" in services[name]["tmpfs"]
+
+
+def test_copies_may_go_to_a_store(services: dict[str, Any]) -> None:
+    """The settings of S3 reach the containers, so that the library behind them is there as well."""
+    assert "ARC_BACKUP_S3_BUCKET" in services["worker"]["environment"]
+    assert "-r /tmp/requirements-s3.lock" in (ROOT / "Dockerfile").read_text()
 
 
 def test_every_secret_is_asked_for_and_none_has_a_default() -> None:

@@ -62,8 +62,8 @@ class S3Store:
             boto3, config = importlib.import_module("boto3"), importlib.import_module("botocore.config")
         except ImportError as error:
             raise PlaceError(
-                "ARC_BACKUP_S3_BUCKET is set, and the library boto3 is not installed. Install it with the "
-                "extra s3: pip install 'arc-web[s3]'."
+                "ARC_BACKUP_S3_BUCKET is set, and the library boto3 is not installed. Install it: "
+                ".venv/bin/python -m pip install --require-hashes -r requirements.lock -r requirements-s3.lock"
             ) from error
         try:
             self._client: S3Client = boto3.client(

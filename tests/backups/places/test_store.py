@@ -179,9 +179,9 @@ def test_faults_are_told_in_words_that_hold_no_secret(
     assert not [words for words in told if SECRET in words or KEY_ID in words]
 
 
-def test_without_boto3_a_sentence_names_the_extra(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_boto3_a_sentence_says_what_to_type(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "boto3", None)
-    with pytest.raises(PlaceError, match=r"pip install 'arc-web\[s3\]'"):
+    with pytest.raises(PlaceError, match=r"pip install --require-hashes .* -r requirements-s3\.lock"):
         S3Store(access)
 
 
