@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from django.core.exceptions import BadRequest
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
+from redis import Redis
 
 from arcweb.charts import Drawing, draw, quantity, summary
 from arcweb.events import record
@@ -20,7 +22,7 @@ from cache_admin.connections import Role
 from cache_admin.keys.names import code_of
 from cache_admin.rooms import context, link, redis_page
 from cache_admin.server.capabilities import capabilities
-from cache_admin.traffic import queues, tally
+from cache_admin.traffic import misfits, queues, tally
 
 TITLE = "Queues"
 #: Seconds that a message may wait before it is news: beat's own expire after ten.
@@ -48,25 +50,33 @@ def queue_list(request: HttpRequest, role: Role) -> HttpResponse:
     shown: dict[str, Any] = {**context(request, role, TITLE), "why_not": why_not, "afterwards": AFTERWARDS}
     if role == "state" and not why_not:
         with connections.client(role) as server:
-            held = queues.held(server)
-            shown["held"] = held
-            before, now = tally.since(), tally.read(server)
-            if not any(name.startswith("done:") for name in now):
-                shown["tally"] = {"key": tally.KEY, "code": code_of(tally.KEY.encode())}
-            shown["queues"] = [
-                Shown(
-                    queue,
-                    tally.rates(queue.name, before, now) if before else None,
-                    _drawing(queue),
-                    any(value for _, value in queue.course),
-                    queues.peek(server, queue.name),
-                )
-                for queue in queues.queues(server, held)
-            ]
+            found, shown["misfits"] = misfits.around(server, lambda without: _read(server, without))
+        shown |= found
         waiting = [each.queue for each in shown["queues"] if each.queue.waiting]
         shown["waiting"] = sum(queue.waiting for queue in waiting)
         shown["late"] = [queue for queue in waiting if queue.oldest is not None and queue.oldest > LONG]
     return render(request, "admin/cache_admin/traffic/queues.html", shown)
+
+
+def _read(server: Redis, without: Collection[str]) -> dict[str, Any]:
+    """What the page shows of the queues; `without`: see `misfits.around`."""
+    held = None if misfits.HELD in without else queues.held(server)
+    before, now = tally.since(), tally.read(server, without)
+    uncounted = not any(name.startswith("done:") for name in now)
+    return {
+        "held": held,
+        "tally": {"key": tally.KEY, "code": code_of(tally.KEY.encode())} if uncounted else None,
+        "queues": [
+            Shown(
+                queue,
+                tally.rates(queue.name, before, now) if before else None,
+                _drawing(queue),
+                any(value for _, value in queue.course),
+                queues.peek(server, queue.name),
+            )
+            for queue in queues.queues(server, held, without)
+        ],
+    }
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -79,17 +89,18 @@ def queue_purge(request: HttpRequest, role: Role, queue: str) -> HttpResponse:
         raise BadRequest("Celery's queues are in the state role.")
     back = link("redis_queues", role)
     with connections.client(role) as server:
-        waiting = queues.length(server, queue)
+        (waiting, held), wrong = misfits.around(server, lambda without: _counts(server, queue, without))
         question = Question(
             title=f"Empty the queue {queue}",
             sentence=f"Messages that wait now are dropped: {waiting}. But {AFTERWARDS}",
             facts=(
                 Row("Waiting", f"{waiting:,}"),
-                Row("Held by workers", f"{queues.held(server).total:,}; they stay and go on"),
+                Row("Held by workers", "unknown" if held is None else f"{held:,}; they stay and go on"),
             ),
             wanted=queue,
             button="Empty this queue",
             back=back,
+            refused=" ".join(f"The key {one.name} {one.sentence}" for one in wrong if one.queue == queue),
         )
         if asks := confirmed(request, role, question):
             return asks
@@ -98,6 +109,12 @@ def queue_purge(request: HttpRequest, role: Role, queue: str) -> HttpResponse:
     tally.count("dropped", queue, dropped)
     messages.success(request, f"{quantity(dropped, 'messages')} of the queue {queue} dropped; {AFTERWARDS}")
     return redirect(back)
+
+
+def _counts(server: Redis, queue: str, without: Collection[str]) -> tuple[int, int | None]:
+    """How many messages wait in the queue, and how many workers hold of all queues (None: not known)."""
+    waiting = 0 if queue in without else queues.length(server, queue)
+    return waiting, None if misfits.HELD in without else queues.held(server).total
 
 
 def _drawing(queue: queues.Queue) -> Drawing:

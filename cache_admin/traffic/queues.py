@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -60,7 +61,7 @@ class Queue:
 
     name: str
     waiting: int
-    held: int  #: taken by a worker, not yet done
+    held: int | None  #: taken by a worker, not yet done; None where it is not known
     held_is_least: bool  #: more are held than were counted
     oldest: float | None
     course: Course  #: how many waited, over the last hour
@@ -109,9 +110,14 @@ def keys(queue: str) -> list[str]:
     return [f"{_prefix()}{queue}{suffix}" for suffix in PRIORITIES]
 
 
+def held_keys() -> tuple[str, str]:
+    """The hash of what workers hold, and the sorted set of when they took it."""
+    return f"{_prefix()}unacked", f"{_prefix()}unacked_index"
+
+
 def held(server: Redis) -> Held:
     """Raises redis.exceptions.RedisError."""
-    unacked, index = f"{_prefix()}unacked", f"{_prefix()}unacked_index"
+    unacked, index = held_keys()
     pipeline = server.pipeline(transaction=False)
     pipeline.hlen(unacked)
     pipeline.zrange(index, 0, 0, withscores=True)
@@ -125,11 +131,16 @@ def held(server: Redis) -> Held:
     return Held(total, by_queue, max(0.0, seconds - first[0][1]) if first else None)
 
 
-def queues(server: Redis, taken: Held) -> list[Queue]:
-    """Each queue that the settings name. Raises redis.exceptions.RedisError."""
+def queues(server: Redis, taken: Held | None, without: Collection[str] = ()) -> list[Queue]:
+    """Each queue that the settings name, but those `without`. Raises redis.exceptions.RedisError.
+
+    taken: None where it is not known what workers hold.
+    """
     courses = levels("celery", [f"waiting:{name}" for name in names()], HOUR)
     found = []
     for name in names():
+        if name in without:
+            continue
         waiting = length(server, name)
         first = next(iter(peek(server, name, 1)), None)
         key = f"waiting:{name}"
@@ -137,8 +148,8 @@ def queues(server: Redis, taken: Held) -> list[Queue]:
             Queue(
                 name=name,
                 waiting=waiting,
-                held=taken.by_queue.get(name, 0),
-                held_is_least=taken.total > sum(taken.by_queue.values()),
+                held=taken and taken.by_queue.get(name, 0),
+                held_is_least=taken is not None and taken.total > sum(taken.by_queue.values()),
                 oldest=first.age if first else None,
                 course=courses[key],
             )

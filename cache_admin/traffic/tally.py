@@ -6,6 +6,7 @@ who empties a queue adds what that dropped. What arrived follows: all that is go
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -18,7 +19,7 @@ from arcweb.samples.registry import Sampler, register_sampler
 from arcweb.samples.series import Reading, first_since, growth
 from cache_admin import connections
 from cache_admin.structures.quick import ask
-from cache_admin.traffic import queues
+from cache_admin.traffic import misfits, queues
 
 KEY = "arcweb:queues:tally"
 SOURCE = "queues"
@@ -55,23 +56,23 @@ def connect() -> None:
     task_revoked.connect(_dropped, weak=False, dispatch_uid="cache_admin.tally.dropped")
 
 
-def read(server: Redis) -> dict[str, float]:
+def read(server: Redis, without: Collection[str] = ()) -> dict[str, float]:
     """The counts ("done:quick") of every queue, and what lies there now ("waiting:…", "held:…").
 
-    held is left out where more is held than is looked at; what was counted, where KEY is no hash any more.
-    Raises redis.exceptions.RedisError.
+    held is left out where more is held than is looked at; what was counted, where KEY is no hash any more;
+    waiting and held `without` which it must do (see `misfits`). Raises redis.exceptions.RedisError.
     """
     counted = _counted(server)
-    taken = queues.held(server)
-    known = taken.total == sum(taken.by_queue.values())
+    taken = None if misfits.HELD in without else queues.held(server)
     found: dict[str, float] = {}
     for queue in queues.names():
         if counted is not None:
             for what in ("done", "dropped"):
                 said = counted.get(f"{what}:{queue}".encode(), b"")
                 found[f"{what}:{queue}"] = int(said) if said.isdigit() else 0  # anybody may write there
-        found[f"waiting:{queue}"] = queues.length(server, queue)
-        if known:
+        if queue not in without:
+            found[f"waiting:{queue}"] = queues.length(server, queue)
+        if taken is not None and taken.total == sum(taken.by_queue.values()):
             found[f"held:{queue}"] = taken.by_queue.get(queue, 0)
     return found
 
@@ -88,7 +89,7 @@ def _counted(server: Redis) -> dict[bytes, bytes] | None:
 
 def take() -> dict[str, float]:
     with connections.client("state") as server:
-        return read(server)
+        return misfits.around(server, lambda without: read(server, without))[0]
 
 
 def since() -> Reading | None:

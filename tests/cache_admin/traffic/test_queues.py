@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -19,6 +20,7 @@ from arcweb.jobs import ledger
 from arcweb.jobs.models import Job
 from arcweb.jobs.tasks import reconcile, run_job
 from cache_admin.traffic import queues, tally
+from tests.cache_admin.keys.test_pages import text
 from tests.people import client_of
 
 pytestmark = pytest.mark.django_db
@@ -158,6 +160,46 @@ def test_where_there_are_no_queues() -> None:
     assert "in the state role" in operator.get(PAGE, {"role": "cache"}).content.decode()
     assert operator.get(f"{PAGE}nobody/purge/?role=state").status_code == 404
     assert operator.post(f"{PAGE}celery/purge/?role=cache", {"typed": "celery"}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("key", "spoil", "kind", "wanted", "queue", "other"),
+    [
+        ("quick", "SET {} text", "a string", "a list", "quick", "celery"),
+        ("celery\x06\x163", "SADD {} member", "a set", "a list", "celery", "quick"),
+        ("unacked", "SET {} text", "a string", "a hash", "", "quick"),
+        ("unacked_index", "RPUSH {} one", "a list", "a sorted set", "", "quick"),
+    ],
+)
+def test_a_key_of_another_type_is_named_and_the_others_are_shown(
+    state: Redis, key: str, spoil: str, kind: str, wanted: str, queue: str, other: str
+) -> None:
+    browser, key = client_of("operator"), f"arcweb:celery:{key}"
+    name = key.replace("\x06\x16", r"\x06\x16")
+    purge = f"{PAGE}{queue or other}/purge/?role=state"
+    send(queue=other)
+    state.execute_command(*(key if word == "{}" else word for word in spoil.split()))
+    try:
+        page, sample, asked = browser.get(PAGE), tally.take(), browser.get(purge)
+        emptied = browser.post(purge, {"typed": queue}) if queue else None
+    finally:
+        state.delete(key)
+    said = text(page)
+    assert page.status_code == asked.status_code == 200
+    follows = f"nothing can be sent to the queue {queue}" if queue else "workers fail when they take a task"
+    assert f"The key {name} holds {kind}, where Celery keeps {wanted}: {follows}" in said
+    assert "See what it holds, then delete it" in said
+    assert re.search(r'<a class="mono" href="/redis/keys/[^"]+">arcweb:celery:', page.content.decode())
+    assert "1 waiting" in said
+    assert sample[f"waiting:{other}"] == 1
+    if emptied is None:  # what workers hold is of no queue
+        assert "Held by workers unknown" in text(asked)
+        assert f"held:{other}" not in sample
+    else:
+        assert f"The key {name} holds {kind}" in text(asked)
+        assert emptied.status_code == 409
+        assert f"waiting:{queue}" not in sample
+    assert "Blocked" not in text(browser.get(PAGE))
 
 
 def test_queries_do_not_grow(state: Redis, django_assert_num_queries: Any) -> None:
