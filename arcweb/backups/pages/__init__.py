@@ -13,6 +13,7 @@ for _path, _view, _name, _title, _permission in (
     ("backups/scan/", list_views.scan, "backups_scan", "Look for copies in the folder", TAKE),
     ("backups/<uuid:backup>/", detail_views.backup, "backups_backup", "Backup", SEE),
     ("backups/<uuid:backup>/verify/", detail_views.verify, "backups_verify", "Verify a backup", VERIFY),
+    ("backups/<uuid:backup>/send/", detail_views.send, "backups_send", "Put a backup into the store", TAKE),
 ):
     register_page(Page(_path, _view, _name, _title, "Safety", _permission, listed=False))
 register_shortcut("backups_take")

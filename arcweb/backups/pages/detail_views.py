@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
 from django.urls import NoReverseMatch, reverse
 from django.views.decorators.http import require_POST, require_safe
@@ -13,6 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 from arcweb.backups.models import Backup
 from arcweb.backups.pages import requests
 from arcweb.backups.pages.words import Line, ago
+from arcweb.backups.places import PlaceError, uploading
 from arcweb.charts import size
 from arcweb.database.rooms import context
 from arcweb.jobs.models import Job
@@ -62,6 +64,8 @@ def backup(request: HttpRequest, backup: UUID) -> HttpResponse:
             rows=sum(table["rows"] for table in tables),
             raw=size(one.raw_bytes) if one.raw_bytes else "",
             active=Job.objects.active().filter(kind=requests.VERIFY, params__backup=str(one.pk)).first(),
+            sending=Job.objects.active().filter(kind=uploading.KIND, params__backup=str(one.pk)).first(),
+            may_send=uploading.may_be_sent(one),
             actions=list(_actions(request, one)),
             may_verify=one.state in ("written", "hashed", "verified", "bad"),
         ),
@@ -74,6 +78,17 @@ def verify(request: HttpRequest, backup: UUID) -> HttpResponse:
     if one.state not in ("written", "hashed", "verified", "bad"):
         raise Http404("There is no copy to verify.")
     return requests.follow(request, requests.verify(one))
+
+
+@require_POST
+def send(request: HttpRequest, backup: UUID) -> HttpResponse:
+    """Has the copy put into the S3-compatible store, once more after it failed."""
+    one = get_object_or_404(Backup.objects.defer("manifest"), pk=backup)
+    try:
+        return requests.follow(request, uploading.ask(one))
+    except PlaceError as error:
+        messages.error(request, str(error))
+        return HttpResponseRedirect(reverse("admin:backups_backup", args=[one.pk]))
 
 
 def _ladder(one: Backup) -> list[dict[str, Any]]:

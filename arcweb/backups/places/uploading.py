@@ -24,12 +24,31 @@ from arcweb.jobs.models import Job
 logger = logging.getLogger(__name__)
 KIND = "backup-upload"
 
+describe("backup.send_asked", "asked for the copy {object} to be put into the S3-compatible store")
 describe("backup.uploaded", "put the copy {object} into the S3-compatible store ({bytes} bytes)")
 
 
 def wanting() -> QuerySet[Backup]:
     """Copies that stand here and not in the store, and are not known to be bad; the newest first."""
     return Backup.objects.present().exclude(state="bad").filter(local=True, remote=False).newest_first()
+
+
+def may_be_sent(backup: Backup) -> bool:
+    """Whether there is a store, and the copy stands here alone: as `wanting`, for one row."""
+    whole = backup.state in ("written", "hashed", "verified")
+    return places.has_store() and whole and backup.local and not backup.remote
+
+
+def ask(backup: Backup) -> Job:
+    """The job that sends it, asked for by a person and on record; or the one under way.
+
+    Raises PlaceError when there is nothing to send, or nowhere.
+    """
+    if not may_be_sent(backup):
+        raise PlaceError(f"{backup} is not sent: it is in the store, not whole here, or no store is set up.")
+    with transaction.atomic():
+        record("backup.send_asked", obj=backup)
+        return enqueue(backup)
 
 
 def enqueue(backup: Backup) -> Job:

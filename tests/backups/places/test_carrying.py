@@ -22,6 +22,7 @@ from arcweb.jobs.exceptions import JobCancelled, JobFailed, RetryLater
 from arcweb.jobs.models import Job
 from tests.backups.made import make_copy, on_disk
 from tests.backups.places.conftest import BUCKET, SECRET, Wire, keys, unfinished
+from tests.people import client_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("set_up")]
 MB = 1024**2
@@ -227,3 +228,39 @@ def test_every_copy_that_is_taken_is_queued_for_the_store(settings: Any) -> None
     for call in taking._afterwards:
         call(make_copy(), taking.Options())
     assert Job.objects.filter(kind="backup-upload").count() == 1
+
+
+def test_a_copy_that_was_not_sent_is_sent_again_by_a_button_on_its_page(raw: Any, wire: Wire) -> None:
+    backup, operator = make_copy(), client_of("operator")
+    page, button = f"/backups/{backup.pk}/", f"/backups/{backup.pk}/send/"
+    wire.left = 0
+    with pytest.raises(Unreachable):
+        uploading.upload(backup.pk)
+    wire.left = None
+    assert "Send to S3 again" in operator.get(page).content.decode()
+    assert "Send to S3" not in client_of("viewer").get(page).content.decode()
+    assert client_of("viewer").post(button).status_code == 403
+    assert operator.get(button).status_code == 405
+    for _ in range(2):
+        answer = operator.post(button)
+        job = Job.objects.get(kind="backup-upload")
+        assert answer.headers["Location"] == f"/jobs/job/{job.pk}/change/"
+    asked = Event.objects.filter(kind="backup.send_asked")
+    assert {one.object_id for one in asked} == {str(backup.pk)}
+    shown = operator.get(page).content.decode()
+    assert "Send to S3" not in shown  # while the job is under way
+    assert job.title in shown
+    run_upload(context_of(job))
+    assert sorted(keys(raw)) == at(backup)
+    assert "Send to S3" not in operator.get(page).content.decode()
+
+
+@pytest.mark.parametrize("change", [{"remote": True}, {"local": False}, {"state": "bad"}, {}])
+def test_what_need_not_or_cannot_be_sent_is_not(settings: Any, change: dict[str, Any]) -> None:
+    backup = make_copy(**change)
+    if not change:
+        settings.ARC_BACKUP_S3_BUCKET = ""
+    answer = client_of("operator").post(f"/backups/{backup.pk}/send/", follow=True)
+    assert "is not sent: it is in the store, not whole here, or no store is set up" in answer.content.decode()
+    assert not Job.objects.exists()
+    assert not Event.objects.filter(kind="backup.send_asked").exists()
