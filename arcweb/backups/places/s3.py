@@ -62,8 +62,9 @@ class S3Store:
             boto3, config = importlib.import_module("boto3"), importlib.import_module("botocore.config")
         except ImportError as error:
             raise PlaceError(
-                "ARC_BACKUP_S3_BUCKET is set, and the library boto3 is not installed. Install it: .venv/bin/python "
-                "-m pip install --require-hashes -r requirements.lock -r requirements-s3.lock"
+                "ARC_BACKUP_S3_BUCKET is set, and the library boto3 is not installed. Install it: "
+                ".venv/bin/python -m pip install --require-hashes "
+                "-r requirements.lock -r requirements-s3.lock"
             ) from error
         try:
             self._client: S3Client = boto3.client(
