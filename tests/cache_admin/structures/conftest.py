@@ -16,8 +16,9 @@ CONTEXT = multiprocessing.get_context("fork")
 
 
 @pytest.fixture(autouse=True)
-def empty() -> Iterator[None]:
+def empty(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     quick._Health.paused_until = 0.0
+    monkeypatch.setattr(quick, "HURRY", 10.0)  # a busy machine is not the point here
     with Redis.from_url(settings.REDIS_URL) as cache, Redis.from_url(settings.REDIS_STATE_URL) as state:
         cache.flushdb()
         state.flushdb()

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 from redis import Redis
+from redis.connection import Connection
 
 from arcweb.events.models import Event, EventDetail
 from cache_admin import codes
 from cache_admin.keys import names
-from cache_admin.structures import limit_views, limits
+from cache_admin.structures import limit_views, limits, quick
 from cache_admin.structures.limits import Limit
 from tests.cache_admin.structures.conftest import in_processes
 from tests.people import client_of
@@ -28,6 +30,17 @@ from tests.running import ROOT
 URL = reverse("admin:redis_limits")
 RESET = reverse("admin:redis_limit_reset")
 HAMMERED = Limit("hammered", rate=60, per_seconds=1, burst=15)
+
+
+def calls_of(server: socket.socket) -> int:
+    """How many connections wait to be taken there: each has cost whoever made it a timeout."""
+    server.setblocking(False)
+    found = 0
+    with suppress(BlockingIOError):
+        while True:
+            server.accept()[0].close()
+            found += 1
+    return found
 
 
 def hammer(number: int, folder: Path, until: float) -> None:
@@ -52,18 +65,18 @@ def test_twenty_processes_never_get_more_than_the_limit_in_any_window(
             most = HAMMERED.burst + HAMMERED.rate * (times[last] - begin) / HAMMERED.per_seconds
             assert last - first + 1 <= most + 1e-6, f"{last - first + 1} in {times[last] - begin:.3f} s"
     second = [one for one in times if one - times[0] <= 1]
-    assert len(second) > 0.6 * (HAMMERED.burst + HAMMERED.rate)  # and it does not refuse too much
+    assert len(second) > 0.4 * (HAMMERED.burst + HAMMERED.rate)  # and it does not refuse too much
     assert all(HAMMERED.hit("another").allowed for _ in range(HAMMERED.burst - 3))
     assert 0 < state.pttl(HAMMERED.key("another")) <= 1000 * HAMMERED.burst / HAMMERED.rate + 1
 
 
 def test_a_burst_then_the_rate_then_all_of_it_again() -> None:
-    limit = Limit("small", rate=10, per_seconds=1, burst=3)
+    limit = Limit("small", rate=2, per_seconds=1, burst=3)
     assert [limit.hit("a").remaining for _ in range(3)] == [2, 1, 0]
     refused = limit.hit("a")
     assert not refused.allowed
-    assert 0 < refused.retry_after <= 0.1
-    assert 0.2 < refused.reset_after <= 0.3
+    assert 0 < refused.retry_after <= 0.5
+    assert 1 < refused.reset_after <= 1.5
     assert limit.hit("b").allowed  # another identity has its own
     assert not limit.peek("a").allowed
     time.sleep(refused.retry_after)
@@ -97,24 +110,29 @@ def test_what_others_left_in_the_key_locks_nobody_out_for_long(state: Redis, lef
 
 @pytest.mark.parametrize(("when_away", "allowed"), [("open", True), ("closed", False)])
 def test_without_redis_a_limit_does_what_it_says_at_once(
-    settings: Any, when_away: Any, allowed: bool
+    settings: Any, monkeypatch: pytest.MonkeyPatch, when_away: Any, allowed: bool
 ) -> None:
+    tries = []
+    connect = Connection._connect
+    monkeypatch.setattr(Connection, "_connect", lambda own: (tries.append(own), connect(own))[1])
+    monkeypatch.setattr(quick, "PAUSE", 600)
     settings.REDIS_STATE_URL = "redis://127.0.0.1:1/0"
     limit = replace(HAMMERED, when_away=when_away)
-    started = time.monotonic()
     for _ in range(50):
         verdict = limit.hit("a")
         assert (verdict.allowed, verdict.known) == (allowed, False)
-    assert time.monotonic() - started < 0.5
+    assert len(tries) == 1
 
 
-def test_a_server_that_hangs_costs_one_timeout_then_nothing(settings: Any) -> None:
+def test_a_server_that_hangs_costs_one_timeout_then_nothing(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quick, "PAUSE", 600)
     with socket.create_server(("127.0.0.1", 0)) as hung:
         settings.REDIS_STATE_URL = f"redis://127.0.0.1:{hung.getsockname()[1]}/0"
-        started = time.monotonic()
         verdicts = [HAMMERED.hit("a") for _ in range(50)]
-        assert time.monotonic() - started < settings.ARC_REDIS_TIMEOUT + 0.4
         assert all(verdict.allowed and not verdict.known for verdict in verdicts)
+        assert calls_of(hung) == 1
 
 
 @pytest.mark.django_db
