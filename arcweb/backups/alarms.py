@@ -63,11 +63,11 @@ def room() -> Reading:
         raise Unknown(
             "How many copies fit is not known: there is none yet, or the folder cannot be looked at."
         )
-    copies, free = found
+    like = f"{found.largest.get_format_display()} ({size(found.largest.bytes or 0)})"
     return Reading(
-        round(copies, 1),
-        f"{size(free)} are free where backups are written: room for {copies:,.0f} more. Keep fewer "
-        "(Retention), or give the folder more room.",
+        round(found.copies, 1),
+        f"{size(found.free)} are free where backups are written: room for {found.copies:,.0f} more like the "
+        f"newest {like}. Keep fewer (Retention), or give the folder more room.",
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db.models import Min
@@ -99,20 +100,31 @@ def anomaly(source: str) -> Anomaly | None:
     return Anomaly(newest, usual, max(newest.raw_bytes / usual, usual / newest.raw_bytes))
 
 
-def fits() -> tuple[float, int] | None:
-    """How many more copies as large as the newest of PostgreSQL fit, and the free bytes; None: unknown."""
-    last = (
-        Backup.objects.filter(
-            source=Source.POSTGRES, state__in=["written", "hashed", "verified"], scope={}, bytes__gt=0
-        )
-        .order_by("-taken_at")
-        .values_list("bytes", flat=True)
-        .first()
+class Room(NamedTuple):
+    """copies: how many more fit. free: bytes. largest: the copy that they are as large as."""
+
+    copies: float
+    free: int
+    largest: Backup
+
+
+def fits() -> Room | None:
+    """How many more copies of PostgreSQL fit, of the kind that takes most; None: unknown.
+
+    Of each kind the newest is looked at: room for incremental copies is none for the whole one of Sunday.
+    """
+    newest = (
+        Backup.objects.ours()
+        .filter(source=Source.POSTGRES, state__in=["written", "hashed", "verified"], scope={}, bytes__gt=0)
+        .order_by("format", "-taken_at")
+        .distinct("format")
+        .only("format", "bytes")
     )
+    largest = max(newest, key=lambda one: one.bytes or 0, default=None)
     free = free_bytes()
-    if last is None or free is None:
+    if largest is None or free is None:
         return None
-    return max(0, free - streams.RESERVE) / last, free
+    return Room(max(0, free - streams.RESERVE) / (largest.bytes or 1), free, largest)
 
 
 def drawings() -> list[Drawing]:

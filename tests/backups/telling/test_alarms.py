@@ -117,6 +117,17 @@ def test_room_is_told_in_copies() -> None:
     assert fires("backups.room")
 
 
+def test_room_is_told_of_the_kind_that_takes_most() -> None:
+    copy(age=2 * DAY, format="base", bytes=2**60)
+    copy(age=DAY, bytes=5_000)
+    copy(age=timedelta(hours=1), format="incremental", bytes=10)
+    assert fires("backups.room")
+    assert "room for 0 more like the newest base backup (1,048,576 TB)" in alarms.room().sentence
+    copy(age=timedelta(hours=2), format="base", bytes=4_000)
+    assert not fires("backups.room")
+    assert "more like the newest custom dump (4.9 kB)" in alarms.room().sentence
+
+
 def test_what_is_missing_in_the_second_place_fires() -> None:
     one = copy()
     assert not fires("backups.second_place")
