@@ -13,6 +13,7 @@ from django.utils import timezone
 from arcweb.charts import size
 from arcweb.database.findings import Finding
 from arcweb.database.queries.suggestions import LEAST_ROWS
+from arcweb.database.standing import quoted
 from arcweb.database.storage.indexes import Index, Unindexed
 from arcweb.database.storage.tables import Table, VectorColumn
 
@@ -135,7 +136,7 @@ def of_vectors(tables: Mapping[int, Table], columns: Iterable[VectorColumn]) -> 
                 "fetches each one by itself.",
                 table_url(table.schema, table.name),
                 "Look at it",
-                statement=f"ALTER TABLE {table.quoted} ALTER COLUMN {column.name} SET STORAGE MAIN, "
+                statement=f"ALTER TABLE {table.quoted} ALTER COLUMN {quoted(column.name)} SET STORAGE MAIN, "
                 "SET (toast_tuple_target = 8160);\n"
                 f"VACUUM FULL {table.quoted}; -- rewrites the table under an exclusive lock",
                 why="Measured for this project (docs/DECISIONS.md): 3,000 vectors of 1,536 numbers "

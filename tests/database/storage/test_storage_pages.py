@@ -183,6 +183,23 @@ def test_a_large_table_never_vacuumed(yard: str, operator: Client, monkeypatch: 
     assert "was never vacuumed" not in body(operator.get(f"{TABLES}yard/tools/"))
 
 
+def test_vectors_outside_of_their_rows_are_brought_in(yard: str, operator: Client) -> None:
+    run('CREATE TABLE yard.far (id int, "of ""it""" vector(1536))')
+    run(
+        "INSERT INTO yard.far SELECT i, array_fill(0.5::real, ARRAY[1536])::vector FROM generate_series(1, %s) AS i",
+        1000,
+    )
+    run("ANALYZE yard.far")
+    sentence = "The vectors of yard.far.of "
+    assert sentence in body(operator.get(f"{TABLES}yard/far/"))
+    [found] = [each for each in looks.all_tables() if each.sentence.startswith(sentence)]
+    for statement in found.statement.split(";\n"):
+        run(statement)
+    run("ANALYZE yard.far")
+    assert sentence not in body(operator.get(f"{TABLES}yard/far/"))
+    assert not [each for each in looks.all_tables() if each.sentence.startswith(sentence)]
+
+
 def test_an_invalid_index_is_seen_and_built_anew(yard: str, operator: Client) -> None:
     fill(100)
     broken_index()
