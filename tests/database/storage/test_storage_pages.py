@@ -185,10 +185,8 @@ def test_a_large_table_never_vacuumed(yard: str, operator: Client, monkeypatch: 
 
 def test_vectors_outside_of_their_rows_are_brought_in(yard: str, operator: Client) -> None:
     run('CREATE TABLE yard.far (id int, "of ""it""" vector(1536))')
-    run(
-        "INSERT INTO yard.far SELECT i, array_fill(0.5::real, ARRAY[1536])::vector FROM generate_series(1, %s) AS i",
-        1000,
-    )
+    vector = "array_fill(0.5::real, ARRAY[1536])::vector"
+    run(f"INSERT INTO yard.far SELECT i, {vector} FROM generate_series(1, 1000) AS i")
     run("ANALYZE yard.far")
     sentence = "The vectors of yard.far.of "
     assert sentence in body(operator.get(f"{TABLES}yard/far/"))
