@@ -23,7 +23,7 @@ class ScheduleForm(forms.Form):
         label="What",
         choices=[
             *((key, words[0]) for key, words in CHOICES.items()),
-            (DRILL, "Drill: prove the oldest kept copy of PostgreSQL again"),
+            (DRILL, "Drill: prove the oldest kept copy of each source again"),
         ],
         widget=forms.Select(attrs={"class": "field"}),
     )

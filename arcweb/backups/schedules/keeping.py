@@ -105,19 +105,19 @@ def start_due(now: datetime | None = None) -> list[Job]:
         except slots.BadCron as error:
             logger.warning("The schedule %s has a time that cannot be read: %s", schedule.name, error)
             continue
-        if slot is not None and (job := _start(schedule, slot)):
-            started.append(job)
+        if slot is not None:
+            started += _start(schedule, slot)
     return started
 
 
-def _start(schedule: Schedule, slot: datetime) -> Job | None:
+def _start(schedule: Schedule, slot: datetime) -> list[Job]:
     with transaction.atomic():
         mine = Schedule.objects.filter(
             Q(last_slot=None) | Q(last_slot__lt=slot), pk=schedule.pk, enabled=True
         )
         if not mine.update(last_slot=slot):
-            return None  # somebody else has it
-        return _drill(schedule, slot) if schedule.drill else _take(schedule, slot)
+            return []  # somebody else has it
+        return _drill(schedule) if schedule.drill else [_take(schedule, slot)]
 
 
 def _take(schedule: Schedule, slot: datetime) -> Job:
@@ -140,22 +140,24 @@ def _take(schedule: Schedule, slot: datetime) -> Job:
     )
 
 
-def _drill(schedule: Schedule, slot: datetime) -> Job | None:
-    """Proves the oldest copy that is kept again: what is old rots unseen."""
+def _drill(schedule: Schedule) -> list[Job]:
+    """Proves the oldest copy that is kept of each source again: what is old rots unseen."""
     oldest = (
-        Backup.objects.filter(state="verified", source=schedule.source)
-        .order_by("taken_at")
+        Backup.objects.ours()
+        .filter(state="verified")
+        .order_by("source", "taken_at")
+        .distinct("source")
         .only("pk", "file")
-        .first()
     )
-    if oldest is None:
-        return None
-    return ledger.enqueue(
-        "backup-verify",
-        target=str(oldest),
-        target_url=reverse("admin:backups_backup", args=[oldest.pk]),
-        params={"backup": str(oldest.pk)},
-        title=f"{schedule.name}: prove {oldest} again",
-        unique_key=f"backup-verify {oldest.pk}",
-        actor=SYSTEM,
-    )
+    return [
+        ledger.enqueue(
+            "backup-verify",
+            target=str(one),
+            target_url=reverse("admin:backups_backup", args=[one.pk]),
+            params={"backup": str(one.pk)},
+            title=f"{schedule.name}: prove {one} again",
+            unique_key=f"backup-verify {one.pk}",
+            actor=SYSTEM,
+        )
+        for one in oldest
+    ]

@@ -92,7 +92,7 @@ def _row(schedule: Schedule) -> dict[str, Any]:
     what = what_of(schedule)
     return {
         "schedule": schedule,
-        "what": "Drill: the oldest kept copy is proven again" if what == DRILL else CHOICES[what][0],
+        "what": "Drill: the oldest copy of each source, proven again" if what == DRILL else CHOICES[what][0],
         "next": _times(schedule.cron) if schedule.enabled else [],
     }
 

@@ -93,20 +93,31 @@ def test_a_drill_proves_the_oldest_copy_that_is_kept() -> None:
     nightly(drill=True)
     assert keeping.start_due(timezone.now() + timedelta(days=2)) == []
     now = timezone.now()
-    for age, state in ((9, "verified"), (30, "bad"), (2, "verified")):
+    for source, age, state, owner in (
+        ("postgres", 9, "verified", ""),
+        ("postgres", 30, "bad", ""),
+        ("postgres", 40, "verified", "elsewhere"),
+        ("postgres", 2, "verified", ""),
+        ("redis-state", 3, "verified", ""),
+        ("redis-state", 4, "verified", ""),
+        ("redis-cache", 5, "hashed", ""),
+    ):
         Backup.objects.create(
-            source="postgres",
-            format="custom",
+            source=source,
+            format="custom" if source == "postgres" else "rdb",
             state=state,
-            file=f"age-{age}",
+            owner=owner,
+            file=f"{source}-{age}",
             bytes=1,
             manifest={},
             taken_at=now - timedelta(days=age),
             verified_at=now,
         )
-    (job,) = keeping.start_due(now + timedelta(days=3))
-    assert job.kind == "backup-verify"
-    assert Backup.objects.get(pk=job.params["backup"]).file == "age-9"
+    jobs = keeping.start_due(now + timedelta(days=3))
+    assert {job.kind for job in jobs} == {"backup-verify"}
+    proven = Backup.objects.filter(pk__in=[job.params["backup"] for job in jobs])
+    assert {one.file for one in proven} == {"postgres-9", "redis-state-4"}
+    assert keeping.start_due(now + timedelta(days=3)) == [], "each slot once"
 
 
 def test_a_month_of_nights_with_failures_and_downtimes_runs_each_night_once() -> None:
