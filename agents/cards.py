@@ -36,7 +36,7 @@ def agents_card(request: HttpRequest) -> Card:
     shown = types if len(types) <= MOST_TYPES else types[: MOST_TYPES - 1]
     rows = [
         Row(
-            name or "without a type",
+            name or "Without a type",
             f"{number:,}",
             url=f"{_list()}?{urlencode({'type__exact': name})}" if name else "",
         )

@@ -54,20 +54,20 @@ def postgres_card(request: HttpRequest) -> Card:
         size(now["size_bytes"]),
         "" if start is None else f"{_signed(now['size_bytes'] - start.get('size_bytes'))} today",
         (
-            Row("connections", f"{now['connections']:.0f} of {now['max_connections']:.0f}"),
+            Row("Connections", f"{now['connections']:.0f} of {now['max_connections']:.0f}"),
             Row(
-                "cache hit ratio",
+                "Cache hit ratio",
                 "unknown"
                 if not hit and not read
                 else quantity(100 * (hit or 0) / ((hit or 0) + (read or 0)), "%"),
                 hour,
             ),
             Row(
-                "transactions",
+                "Transactions",
                 "unknown" if commits is None else quantity(commits + (rollbacks or 0), "a second"),
                 hour,
             ),
-            Row("deadlocks", f"{now['deadlocks']:.0f}", "since the statistics were reset"),
+            Row("Deadlocks", f"{now['deadlocks']:.0f}", "since the statistics were reset"),
         ),
         Chart("Connections", course, summary=summary(course, "", "in the last hour")),
         concerns,
@@ -119,10 +119,10 @@ def celery_card(request: HttpRequest) -> Card:
         quantity(sum(waiting_of(values).values())) if values else "unknown",
         "tasks wait",
         (
-            Row("worker", worker.word, worker.sentence),
-            Row("beat", beat.word, beat.sentence),
-            *([Row("worker processes", f"{len(workers)}")] if isinstance(workers, (list, tuple)) else []),
-            Row("held by workers", quantity(values["held"]) if "held" in values else "unknown"),
+            Row("Worker", worker.word, worker.sentence),
+            Row("Beat", beat.word, beat.sentence),
+            *([Row("Worker processes", f"{len(workers)}")] if isinstance(workers, (list, tuple)) else []),
+            Row("Held by workers", quantity(values["held"]) if "held" in values else "unknown"),
         ),
         Chart("Waiting tasks", course, summary=summary(course, "", "in the last hour")),
         concerns,

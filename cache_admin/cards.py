@@ -83,10 +83,10 @@ def cache_card(request: HttpRequest) -> Card:
         big,
         unit,
         (
-            Row("memory", _memory(now)),
-            Row("policy", str(info.get("maxmemory_policy", "unknown")), mono=True),
-            Row("evicted in the last minute", "unknown" if evicted is None else f"{evicted:,.0f}"),
-            Row("keys", f"{now['keys']:,.0f}"),
+            Row("Memory", _memory(now)),
+            Row("Policy", str(info.get("maxmemory_policy", "unknown")), mono=True),
+            Row("Evicted in the last minute", "unknown" if evicted is None else f"{evicted:,.0f}"),
+            Row("Keys", f"{now['keys']:,.0f}"),
         ),
         Chart("Hit rate", course, "%", summary(course, "%", IN_THE_LAST_HOUR)),
     )
@@ -104,10 +104,10 @@ def state_card(request: HttpRequest) -> Card:
         quantity(float(info.get("instantaneous_ops_per_sec", 0))),
         "ops/s",
         (
-            Row("memory", _memory(now)),
-            Row("policy", str(info.get("maxmemory_policy", "unknown")), mono=True),
-            Row("clients", f"{now.get('clients', 0):,.0f}"),
-            Row("keys", f"{now['keys']:,.0f}"),
+            Row("Memory", _memory(now)),
+            Row("Policy", str(info.get("maxmemory_policy", "unknown")), mono=True),
+            Row("Clients", f"{now.get('clients', 0):,.0f}"),
+            Row("Keys", f"{now['keys']:,.0f}"),
         ),
         Chart("Commands", course, "a second", summary(course, "a second", IN_THE_LAST_HOUR)),
     )

@@ -45,9 +45,13 @@ def memories_card(request: HttpRequest) -> Card:
         if found.total
         else "Nothing stored yet"
     )
-    rows = [Row("embedded", f"{found.word('embedded')}{counts['embedded']:,}", hint)]
+    rows = [Row("Embedded", f"{found.word('embedded')}{counts['embedded']:,}", hint)]
     rows += [
-        Row(name, f"{found.word(name)}{counts[name]:,}", url=_filtered(name) if counts[name] else "")
+        Row(
+            name.capitalize(),
+            f"{found.word(name)}{counts[name]:,}",
+            url=_filtered(name) if counts[name] else "",
+        )
         for name in ("pending", "stale", "failed")
     ]
     if not found.total:
@@ -104,7 +108,7 @@ def agent_memories_card(request: HttpRequest, agent: UUID) -> Card:
         "memories",
         tuple(
             Row(
-                name,
+                name.capitalize(),
                 f"{found.word(name)}{counts[name]:,}",
                 url=_filtered(name, agent) if counts[name] else "",
             )

@@ -99,23 +99,23 @@ def _server(info: Info, named: str, latency: float | None) -> tuple[Figure, ...]
     link = str(info.get("master_link_status", ""))
     mode = str(info.get("redis_mode", info.get("server_mode", UNKNOWN)))
     return (
-        Figure("version", named, "valkey_version" if "valkey_version" in info else "redis_version"),
-        Figure("up for", _of(info, "uptime_in_seconds", lasting), "uptime_in_seconds"),
+        Figure("Version", named, "valkey_version" if "valkey_version" in info else "redis_version"),
+        Figure("Up for", _of(info, "uptime_in_seconds", lasting), "uptime_in_seconds"),
         Figure(
-            "role",
+            "Role",
             role,
             "role, connected_slaves",
             "bad" if link == "down" else "idle",
             "the link to its primary is down" if link == "down" else "",
         ),
         Figure(
-            "mode",
+            "Mode",
             mode,
             "redis_mode",
             note="the figures are those of this node alone" if mode == "cluster" else "",
         ),
         Figure(
-            "answer to a PING",
+            "Answer to a PING",
             UNKNOWN if latency is None else quantity(latency * 1000, "ms"),
             "one PING from this web process, the network among it",
         ),
@@ -129,18 +129,18 @@ def _memory(info: Info) -> tuple[Figure, ...]:
     torn = ratio is not None and float(ratio) > 1.5 and (used or 0) > 64 * 1024**2
     share = f" ({quantity(100 * used / most, '%')})" if used is not None and most else ""
     return (
-        Figure("used", UNKNOWN if used is None else size(used) + share, "used_memory"),
-        Figure("limit", size(most) if most else "none", "maxmemory"),
-        Figure("most ever used", _of(info, "used_memory_peak", size), "used_memory_peak"),
-        Figure("held by the process", _of(info, "used_memory_rss", size), "used_memory_rss"),
+        Figure("Used", UNKNOWN if used is None else size(used) + share, "used_memory"),
+        Figure("Limit", size(most) if most else "none", "maxmemory"),
+        Figure("Most ever used", _of(info, "used_memory_peak", size), "used_memory_peak"),
+        Figure("Held by the process", _of(info, "used_memory_rss", size), "used_memory_rss"),
         Figure(
-            "fragmentation",
+            "Fragmentation",
             _of(info, "mem_fragmentation_ratio", lambda value: f"{float(value):.2f}"),
             "mem_fragmentation_ratio",
             "warn" if torn else "idle",
             "much memory is held and not used: activedefrag, or a restart, frees it" if torn else "",
         ),
-        Figure("policy", str(info.get("maxmemory_policy", UNKNOWN)), "maxmemory_policy"),
+        Figure("Policy", str(info.get("maxmemory_policy", UNKNOWN)), "maxmemory_policy"),
     )
 
 
@@ -148,14 +148,14 @@ def _hits(info: Info, recent: Mapping[str, str]) -> tuple[Figure, ...]:
     source = "keyspace_hits, keyspace_misses"
     known = "keyspace_hits" in info
     return (
-        *(Figure(f"hit rate, {period}", value, f"{source}, by samples") for period, value in recent.items()),
+        *(Figure(f"Hit rate, {period}", value, f"{source}, by samples") for period, value in recent.items()),
         Figure(
-            "hit rate, since start",
+            "Hit rate, since start",
             hit_rate(info.get("keyspace_hits", 0), info.get("keyspace_misses", 0)) if known else UNKNOWN,
             source,
         ),
-        Figure("evicted since start", _of(info, "evicted_keys", _count), "evicted_keys"),
-        Figure("expired since start", _of(info, "expired_keys", _count), "expired_keys"),
+        Figure("Evicted since start", _of(info, "evicted_keys", _count), "evicted_keys"),
+        Figure("Expired since start", _of(info, "expired_keys", _count), "expired_keys"),
     )
 
 
@@ -163,31 +163,31 @@ def _traffic(info: Info) -> tuple[Figure, ...]:
     blocked, refused = int(info.get("blocked_clients", 0)), int(info.get("rejected_connections", 0))
     return (
         Figure(
-            "operations",
+            "Operations",
             _of(info, "instantaneous_ops_per_sec", _count, " a second"),
             "instantaneous_ops_per_sec",
         ),
         Figure(
-            "in",
+            "In",
             _of(info, "instantaneous_input_kbps", lambda v: size(float(v) * 1024), "/s"),
             "instantaneous_input_kbps",
         ),
         Figure(
-            "out",
+            "Out",
             _of(info, "instantaneous_output_kbps", lambda v: size(float(v) * 1024), "/s"),
             "instantaneous_output_kbps",
         ),
         Figure(
-            "clients", _of(info, "connected_clients", _count, _most(info)), "connected_clients, maxclients"
+            "Clients", _of(info, "connected_clients", _count, _most(info)), "connected_clients, maxclients"
         ),
         Figure(
-            "blocked clients",
+            "Blocked clients",
             _count(blocked),
             "blocked_clients",
             note="workers that wait for a queue are" if blocked else "",
         ),
         Figure(
-            "refused connections",
+            "Refused connections",
             _count(refused),
             "rejected_connections",
             "warn" if refused else "idle",
@@ -201,23 +201,23 @@ def _persistence(info: Info) -> tuple[Figure, ...]:
     aof = bool(info.get("aof_enabled"))
     lines = [
         Figure(
-            "snapshot (RDB) last saved",
+            "Snapshot (RDB) last saved",
             UNKNOWN if saved is None else _moment(int(saved)),
             "rdb_last_save_time",
         ),
-        _status(info, "rdb_last_bgsave_status", "last snapshot"),
+        _status(info, "rdb_last_bgsave_status", "Last snapshot"),
         Figure(
-            "changes since", _of(info, "rdb_changes_since_last_save", _count), "rdb_changes_since_last_save"
+            "Changes since", _of(info, "rdb_changes_since_last_save", _count), "rdb_changes_since_last_save"
         ),
-        Figure("append-only file (AOF)", "on" if aof else "off", "aof_enabled"),
+        Figure("Append-only file (AOF)", "on" if aof else "off", "aof_enabled"),
     ]
     if aof:
         lines += [
             Figure("AOF size", _of(info, "aof_current_size", size), "aof_current_size"),
-            _status(info, "aof_last_write_status", "last write to it"),
-            _status(info, "aof_last_bgrewrite_status", "last rewrite"),
+            _status(info, "aof_last_write_status", "Last write to it"),
+            _status(info, "aof_last_bgrewrite_status", "Last rewrite"),
             Figure(
-                "last rewrite took",
+                "Last rewrite took",
                 _of(info, "aof_last_rewrite_time_sec", _took),
                 "aof_last_rewrite_time_sec",
             ),
@@ -231,7 +231,7 @@ def _persistence(info: Info) -> tuple[Figure, ...]:
         if info.get(field)
     ]
     if running:
-        lines.append(Figure("now", " and ".join(running), "rdb_bgsave_in_progress, aof_rewrite_in_progress"))
+        lines.append(Figure("Now", " and ".join(running), "rdb_bgsave_in_progress, aof_rewrite_in_progress"))
     return tuple(lines)
 
 

@@ -184,7 +184,7 @@ def test_without_a_sample_of_then_the_last_minute_is_unknown(viewer: Client) -> 
     Sample.objects.create(source="redis-cache", taken_at=moment, read_at=moment, values=values)
     text = fragment(viewer, "redis-cache")
     assert '<div class="big num">unknown <small>hit rate</small></div>' in text
-    assert re.search(r"evicted in the last minute</span>\s*<b class=\"num\">unknown</b>", text)
+    assert re.search(r"Evicted in the last minute</span>\s*<b class=\"num\">unknown</b>", text)
 
 
 def test_celery_tells_worker_beat_and_queues(viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:

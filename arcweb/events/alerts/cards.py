@@ -30,7 +30,7 @@ def alerts_card(request: HttpRequest) -> Card:
     state: State = loud[0].state if loud else "unknown" if unknown else "good"
     rows = [Row(line.alarm.title, line.shown, f"Threshold {line.limit}", line.url) for line in firing]
     more = len(rows) - MOST_SHOWN
-    rest = [Row("more fire", f"{more:,}")] if more > 0 else []
+    rest = [Row("More fire", f"{more:,}")] if more > 0 else []
     return Card(
         state,
         f"{len(loud)} firing" if loud else "Not all is known" if unknown else "None fires",
@@ -39,8 +39,8 @@ def alerts_card(request: HttpRequest) -> Card:
         (
             *rows[:MOST_SHOWN],
             *rest,
-            *([Row("silenced", f"{len(firing) - len(loud):,}")] if len(firing) > len(loud) else []),
-            *([Row("unknown", f"{unknown:,}")] if unknown else []),
+            *([Row("Silenced", f"{len(firing) - len(loud):,}")] if len(firing) > len(loud) else []),
+            *([Row("Unknown", f"{unknown:,}")] if unknown else []),
         ),
     )
 

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.urls import reverse
 from redis import Redis
 
 from arcweb.events.models import Event
 from arcweb.jobs.ledger import run
 from arcweb.jobs.models import Job
+from arcweb.registry import navigation
 from cache_admin import connections
 from cache_admin.server import saving
 from cache_admin.server.capabilities import forget
@@ -55,6 +57,25 @@ def test_a_viewer_sees_and_is_offered_nothing_to_change(path: str, role: str) ->
     assert "Change…" not in text
     assert "BGSAVE…" not in text
     assert "FLUSHDB…" not in text
+
+
+def test_labels_begin_with_a_capital_as_in_the_other_rooms() -> None:
+    """Heads of columns, terms of facts, rows of cards; names of settings stay as they are."""
+    client = client_of("administrator")
+    rooms = [reverse(page.url_name) for page in navigation() if page.group == "Redis"]
+    cards = [f"/panels/{name}/" for name in ("redis-cache", "redis-state", "postgres", "celery", "memories")]
+    label = (
+        r'<(?:th scope="col"|dt)(?![^>]*\bmono\b)[^>]*>(.*?)</(?:th|dt)>'
+        r'|<div class="row"[^>]*>\s*<span>(.*?)</span>'
+    )
+    seen = ""
+    for address in rooms + cards:
+        for found in re.findall(label, body(client.get(address, {"role": "state"})), re.DOTALL):
+            words = re.sub(r"<[^>]*>", " ", "".join(found)).strip()
+            assert not re.match("[a-z]", words), (address, words)
+            seen += f"{words}|"
+    for known in ("Up for", "Policy|", "Cache hit ratio|", "Worker|", "Embedded|", "Setting|"):
+        assert known in seen
 
 
 @pytest.mark.parametrize("path", [*PAGES, *ACTIONS])
