@@ -89,7 +89,8 @@ def retention(request: HttpRequest) -> HttpResponse:
             going=[Shown(Line(one.backup), one.reasons) for one in found.going[:MOST]] if found else [],
             staying=[Shown(Line(one.backup), one.reasons) for one in found.staying[:MOST]] if found else [],
             unfinished=[Line(one) for one in found.unfinished[:MOST]] if found else [],
-            counts={"going": len(found.going), "staying": len(found.staying)} if found else {},
+            counts=_counts(found) if found else {},
+            more={name: max(0, count - MOST) for name, count in _counts(found).items()} if found else {},
             freed=size(found.bytes) if found else "",
             typed=_typed(found) if found else "",
             may_change=may_change,
@@ -175,6 +176,14 @@ def pin(request: HttpRequest, backup: UUID) -> HttpResponse:
         context(request, "Pin a backup", backup=one, line=Line(one), form=form),
         status=400 if request.method == "POST" else 200,
     )
+
+
+def _counts(found: pruning.Preview) -> dict[str, int]:
+    return {
+        "going": len(found.going),
+        "staying": len(found.staying),
+        "unfinished": len(found.unfinished),
+    }
 
 
 def _typed(found: pruning.Preview) -> str:

@@ -182,3 +182,23 @@ def test_the_number_of_queries_is_the_same_for_many(admin: Client) -> None:
     for days in range(1, 25):
         make_copy(days=days, size=10)
     assert queries() == few
+
+
+def test_what_is_not_listed_is_counted(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    Retention.objects.create(**{**FIVE, "last": 4})
+    for days in range(7):
+        make_copy(days=days)
+    for days in range(8, 11):
+        make_copy("deleted", days=days, delete_trouble="The disk is read only.")
+    page = text(admin.get(PAGE))
+    assert "not listed" not in page
+    assert "every one" not in page
+    monkeypatch.setattr("arcweb.backups.keeping.views.MOST", 2)
+    page = text(admin.get(PAGE))
+    assert "3 not deleted" in page
+    assert "1 more is not listed; every run tries" in page
+    assert (
+        "1 more goes and is not listed here. All of them: <kbd>manage.py backup prune --dry-run</kbd>" in page
+    )
+    assert "The newest are listed; 2 more stay." in page
+    assert page.count("The disk is read only.") == 2
