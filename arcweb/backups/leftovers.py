@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import shutil
+import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 from django.db import transaction
@@ -20,6 +22,8 @@ from arcweb.events import record
 logger = logging.getLogger(__name__)
 #: Begins the names of folders in the spool that belong to one run.
 SPOOLED = "agent-"
+#: Seconds after which a half-written file that nobody touches belongs to no run, nor to an upload.
+LEFT = 24 * 3600.0
 DIED = "Its process stopped without a word (killed, or its machine went down). Nothing of it was kept."
 
 
@@ -36,17 +40,15 @@ def check_space(folder: Path, wanted: int) -> None:
 def remove(folder: Path, file: str) -> None:
     """The data file of that name and its manifest go, if they are there; what cannot go is logged."""
     for name in (file, manifests.manifest_name(file)) if file else ():
-        try:
-            (folder / name).unlink(missing_ok=True)
-        except OSError as error:
-            logger.warning("%s could not be removed: %s", folder / name, error)
+        _unlink(folder / name)
 
 
 def end_abandoned(folder: Path) -> int:
     """Ends the rows of runs whose process is gone, and removes what they wrote; returns how many.
 
     Only while nobody else can take a copy. A run that died after its manifest was written is whole, and its
-    row says so; its hash is checked by the next verification.
+    row says so; its hash is checked by the next verification. What cannot be removed is logged, and keeps no
+    copy from being taken. Raises OSError when the folder cannot be read.
     """
     ended = 0
     for backup in Backup.objects.filter(state=Backup.State.RUNNING):
@@ -57,17 +59,28 @@ def end_abandoned(folder: Path) -> int:
                 break
         else:
             for path in files:
-                path.unlink(missing_ok=True)
+                _unlink(path)
             with transaction.atomic():
                 if Backup.objects.fail(backup.pk, DIED):
                     record("backup.failed", obj=backup, note=DIED, data={"source": backup.source})
         for path in files:
             if path.name.endswith(".part"):
-                path.unlink(missing_ok=True)
+                _unlink(path)
         ended += 1
+    for path in folder.glob(".*.part"):  # their rows may be gone, too
+        with suppress(OSError):
+            if time.time() - path.lstat().st_mtime > LEFT:
+                _unlink(path)
     for spooled in (folder / "spool").glob(f"{SPOOLED}*"):
         shutil.rmtree(spooled, ignore_errors=True)
     return ended
+
+
+def _unlink(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        logger.warning("%s could not be removed: %s", path, error)
 
 
 def _complete(backup: Backup, path: Path) -> bool:

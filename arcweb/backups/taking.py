@@ -25,7 +25,7 @@ from django.utils.module_loading import import_string
 from arcweb.backups import leftovers, seals, takers
 from arcweb.backups.exceptions import BackupError, CorruptCopy
 from arcweb.backups.manifest import Manifest
-from arcweb.backups.models import Backup
+from arcweb.backups.models import Backup, Schedule
 from arcweb.backups.querysets import installation
 from arcweb.backups.server import first_line
 from arcweb.backups.turns import turn
@@ -65,7 +65,10 @@ def take(options: Options, context: Context | None = None, *, job: UUID | None =
     taker: Taker = import_string(path)
     folder = prepare_folder()
     with turn("backup"):
-        leftovers.end_abandoned(folder)
+        try:
+            leftovers.end_abandoned(folder)
+        except OSError as error:
+            raise _of_disk(error, folder) from error
         if job is not None and (done := Backup.objects.of_job(job)):
             return done
         backup = Backup.objects.create(
@@ -73,7 +76,8 @@ def take(options: Options, context: Context | None = None, *, job: UUID | None =
             format=options.format,
             scope=options.scope,
             trigger=options.trigger,
-            schedule_id=options.schedule_id,
+            # It may have been deleted while its job waited.
+            schedule=Schedule.objects.filter(pk=options.schedule_id or 0).first(),
             job=job,
             actor_name=current_actor().name,
             owner=installation(),

@@ -16,7 +16,7 @@ from arcweb.backups import seals
 from arcweb.backups.exceptions import BackupError, CorruptCopy
 from arcweb.backups.manifest import ENDING, Manifest, sync_folder
 from arcweb.backups.models import Backup, Format, Source
-from arcweb.backups.physical import copies
+from arcweb.backups.physical import copies, segments
 from arcweb.backups.physical.tar import MANIFEST, Watcher
 
 FOLDER = "chains"
@@ -75,12 +75,19 @@ def _on_disk(folder: Path) -> Iterator[Item]:
 def newest(items: Items, system: str) -> Item | None:
     """The newest whole copy of that cluster with all that it builds on, each of them here and made here: what
     builds on a stranger's is never started."""
-    found = [one for one in items.values() if one.system == system and one.state in ("hashed", "verified")]
-    for one in sorted(found, key=lambda each: each.taken_at, reverse=True):
+    whole = [one for one in items.values() if one.system == system and one.state in ("hashed", "verified")]
+    found = [one for one in whole if seals.is_ours(one.manifest)]
+    for one in sorted(found, key=_place, reverse=True):
         with suppress(CorruptCopy):
             if all(each.local and seals.is_ours(each.manifest) for each in ancestors(items, one)):
                 return one
     return None
+
+
+def _place(one: Item) -> tuple[int, int]:
+    """In the cluster's log, which no clock that was set back disturbs."""
+    physical = one.manifest.physical
+    return int(physical["timeline"]), segments.lsn(str(physical["start_lsn"]))
 
 
 def ancestors(items: Items, last: Item) -> list[Item]:
@@ -132,7 +139,8 @@ def forget_unneeded(folder: Path) -> None:
     place = folder / FOLDER
     if not place.is_dir():
         return
-    wanted = {str(pk) for pk in Backup.objects.exclude(state="deleted").values_list("pk", flat=True)}
+    whole = Backup.objects.exclude(state__in=["deleted", "failed"])
+    wanted = {str(pk) for pk in whole.values_list("pk", flat=True)}
     for path in place.iterdir():
         if path.name.removeprefix(".").removesuffix(".part") not in wanted:
             path.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -25,6 +25,8 @@ from arcweb.backups.redis_rdb.saving import NotAllowedError, Tell
 
 #: Seconds without a byte, while servers send a newline every second: their own default (repl-timeout).
 SILENCE = 60.0
+#: Seconds between two looks whether the work is to stop, while nothing comes.
+LOOK = 0.5
 #: Seconds until the first byte of the snapshot, and until its last: as in saving.PATIENCE.
 PATIENCE = 4 * 3600.0
 MARK = 40
@@ -46,8 +48,16 @@ class Line(Protocol):
 class Snapshot:
     """The RDB as it comes; `size` is None where the server does not say it before."""
 
-    def __init__(self, line: Line, *, silence: float = SILENCE, patience: float = PATIENCE) -> None:
+    def __init__(
+        self,
+        line: Line,
+        *,
+        silence: float = SILENCE,
+        patience: float = PATIENCE,
+        look: Callable[[], None] = lambda: None,
+    ) -> None:
         self._line = line
+        self._look = look
         self._silence = silence
         self._until = time.monotonic() + patience
         self._ready = bytearray()
@@ -114,19 +124,24 @@ class Snapshot:
             self._receive()
 
     def _receive(self) -> None:
-        left = self._until - time.monotonic()
-        if left <= 0:
-            raise BackupError("The server did not send its snapshot in time; nothing was kept of it.")
-        self._line.settimeout(min(self._silence, left))
-        try:
-            part = self._line.recv(PART)
-        except TimeoutError:
-            raise BackupError(
-                f"The server has sent nothing for {self._silence:.0f} s in the middle of its snapshot; "
-                "nothing was kept of it."
-            ) from None
-        except OSError as error:
-            raise BackupError(f"The connection broke in the middle of the snapshot: {error}.") from error
+        silent_at, part = time.monotonic() + self._silence, None
+        while part is None:
+            self._look()
+            now = time.monotonic()
+            if now >= self._until:
+                raise BackupError("The server did not send its snapshot in time; nothing was kept of it.")
+            if now >= silent_at:
+                raise BackupError(
+                    f"The server has sent nothing for {self._silence:.0f} s in the middle of its snapshot; "
+                    "nothing was kept of it."
+                )
+            self._line.settimeout(min(LOOK, silent_at - now, self._until - now))
+            try:
+                part = self._line.recv(PART)
+            except TimeoutError:
+                continue
+            except OSError as error:
+                raise BackupError(f"The connection broke in the middle of the snapshot: {error}.") from error
         if not part:
             raise BackupError(
                 "The server ended the connection before its snapshot was whole. Its log says why: a full "
@@ -142,6 +157,7 @@ def snapshot(
     version: str,
     user: str,
     tell: Tell,
+    check: Callable[[], None] = lambda: None,
     silence: float = SILENCE,
     patience: float = PATIENCE,
 ) -> Iterator[Snapshot]:
@@ -149,8 +165,8 @@ def snapshot(
     used up.
 
     version: the server's own, "" where it is not known. user: the server's, for the sentence that says what
-    it needs. Raises BackupError in words (NotAllowedError where the ACL forbids it) and
-    redis.exceptions.RedisError.
+    it needs. check: asked while the server is waited for; may raise to stop the work. Raises BackupError in
+    words (NotAllowedError where the ACL forbids it) and redis.exceptions.RedisError.
     """
     pool = client.connection_pool
     connection: Any = pool.get_connection()
@@ -162,7 +178,7 @@ def snapshot(
             # cannot hold, such as a field of a hash with a time to live.
             _told(connection, "REPLCONF", "version", version)
         sock: socket.socket = connection._sock  # noqa: SLF001 - redis-py reads nothing but replies
-        coming = Snapshot(sock, silence=silence, patience=patience)
+        coming = Snapshot(sock, silence=silence, patience=patience, look=check)
         coming.begin(_asked(connection, coming, user, tell))
         yield coming
     finally:

@@ -111,7 +111,9 @@ def _coming(work: Work, role: Role, client: Redis, before: Live) -> Iterator[Com
             why = str(error)
             try:
                 sent = held.enter_context(
-                    replication.snapshot(client, version=before.version, user=before.user, tell=work.say)
+                    replication.snapshot(
+                        client, version=before.version, user=before.user, tell=work.say, check=work.check
+                    )
                 )
             except NotAllowedError as forbidden:
                 raise BackupError(

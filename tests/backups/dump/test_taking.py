@@ -29,7 +29,7 @@ from arcweb.backups import manifest as manifests
 from arcweb.backups import server, snapshot, streams
 from arcweb.backups.exceptions import BackupError, CorruptCopy, LockedOut, SpaceError, ToolError
 from arcweb.backups.leftovers import DIED
-from arcweb.backups.models import Backup
+from arcweb.backups.models import Backup, Schedule
 from arcweb.backups.taking import Options, take
 from arcweb.events.models import Event
 from arcweb.jobs import registry
@@ -463,3 +463,30 @@ def test_a_run_killed_after_its_last_step_is_whole(agents: list[Agent], folder: 
         backup.sha256,
         True,
     )
+
+
+def test_the_schedule_of_a_job_may_be_deleted_while_it_waits(agents: list[Agent], folder: Path) -> None:
+    assert not Schedule.objects.filter(pk=987_654).exists()
+    backup = take(Options(trigger="schedule", schedule_id=987_654))
+    assert (backup.state, backup.schedule) == ("hashed", None)
+
+
+def test_what_a_killed_run_left_and_nobody_can_remove_keeps_no_copy_from_being_taken(
+    agents: list[Agent], folder: Path
+) -> None:
+    died = Backup.objects.create(source="postgres", format="custom")
+    stuck = folder / f".postgres-20260101T000000Z-{died.pk.hex[:8]}.dump.zst.abc.part"
+    stuck.mkdir(parents=True)  # unlink fails for root, too
+    backup = take(Options())
+    died.refresh_from_db()
+    assert (died.state, backup.state) == ("failed", "hashed")
+
+
+def test_half_a_file_of_a_run_that_nobody_knows_goes_after_a_day(agents: list[Agent], folder: Path) -> None:
+    folder.mkdir()
+    old, new = (folder / f".postgres-{name}.dump.zst.abc.part" for name in ("old", "new"))
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (1, 1))
+    take(Options())
+    assert (old.exists(), new.exists()) == (False, True)

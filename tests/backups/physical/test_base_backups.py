@@ -9,13 +9,14 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings
 
-from arcweb.backups import streams, taking
+from arcweb.backups import seals, streams, taking
 from arcweb.backups.exceptions import BackupError, CorruptCopy
 from arcweb.backups.manifest import Manifest
 from arcweb.backups.models import Backup
@@ -108,6 +109,24 @@ def test_a_copy_from_outside_is_not_started(here: Stack, story: Story) -> None:
     with pytest.raises(NotTried, match="not made here"):
         prove(story.incremental)
     assert chain.newest(chain.known(), system) is None
+
+
+def test_what_is_newest_stands_in_the_log_whatever_a_clock_said(here: Stack, story: Story) -> None:
+    ahead = replace(story.whole, taken_at=story.whole.taken_at + timedelta(days=400))
+    Backup.objects.filter(pk=story.whole.id).update(manifest=seals.sealed(ahead).to_json())
+    newest = chain.newest(chain.known(), story.whole.physical["system"])
+    assert newest is not None
+    assert newest.id == story.incremental.id
+
+
+def test_what_failed_keeps_nothing_put_aside(here: Stack, story: Story) -> None:
+    failed = Backup.objects.create(source="postgres", format="base", state="failed", trouble="killed")
+    copies = Path(settings.ARC_BACKUP_DIR)
+    for id_ in (str(failed.pk), story.whole.id):
+        chain.keep(copies, id_, b"listed")
+    (copies / chain.FOLDER / f".{failed.pk}.part").write_bytes(b"half")
+    chain.forget_unneeded(copies)
+    assert [path.name for path in (copies / chain.FOLDER).iterdir()] == [story.whole.id]
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from arcweb.backups.redis_rdb.live import look
 from arcweb.backups.redis_rdb.rdb import Checked
 from arcweb.backups.redis_rdb.replication import LIKE_A_REPLICA, Snapshot
 from arcweb.backups.redis_rdb.saving import NotAllowedError
+from arcweb.jobs.exceptions import JobCancelled
 from tests.backups.redis.conftest import PROGRAMS, Serve, again, digest, fill, folder_of
 from tests.cache_admin import nodes
 
@@ -137,6 +138,22 @@ def test_a_server_that_dies_in_the_middle_leaves_nothing(serve: Serve, product: 
 
     with pytest.raises(BackupError, match=r"ended the connection|connection broke"):
         fetch()
+
+
+def test_it_can_be_stopped_while_the_server_makes_its_snapshot(serve: Serve) -> None:
+    client = serve("Valkey", "--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "20")
+    asked = []
+
+    def check() -> None:
+        asked.append(True)
+        if len(asked) > 3:
+            raise JobCancelled("The job was cancelled.")
+
+    with (
+        pytest.raises(JobCancelled),
+        replication.snapshot(client, version="", user="", tell=str, check=check),
+    ):
+        pytest.fail("the snapshot began although it was cancelled")
 
 
 def test_a_server_that_falls_silent_is_not_waited_for_without_end(serve: Serve) -> None:
