@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import Q
@@ -28,6 +28,8 @@ from arcweb.jobs import ledger
 from arcweb.jobs.models import Job
 
 logger = logging.getLogger(__name__)
+#: A slot that far ahead was started by a clock that was wrong; clocks of two machines differ by less.
+AHEAD = timedelta(hours=1)
 TASK = "arcweb.backups.tasks.start_due"
 describe("schedule.changed", "changed the backup schedule {object}: {cron} (UTC), {enabled}")
 describe("schedule.deleted", "deleted the backup schedule {object}")
@@ -36,26 +38,31 @@ describe("schedule.deleted", "deleted the backup schedule {object}")
 def save(schedule: Schedule) -> Schedule:
     """Keep it, with its time in django-celery-beat's tables. A new or changed time does not run for the past.
 
-    Raises slots.BadCron.
+    Raises slots.BadCron, Schedule.DoesNotExist when somebody deleted it meanwhile, and IntegrityError when
+    another has its name.
     """
     cron = slots.parse(schedule.cron)
     minute, hour, day, month, weekday = cron.text.split()
     with transaction.atomic():
         before = Schedule.objects.select_for_update().filter(pk=schedule.pk).first() if schedule.pk else None
+        if schedule.pk and before is None:
+            raise Schedule.DoesNotExist
         now = timezone.now()
         if before is None or before.cron != cron.text or (schedule.enabled and not before.enabled):
             schedule.last_slot = now
         else:  # a slot may have been started since `schedule` was read: it is not to run twice
             schedule.last_slot = before.last_slot
         schedule.cron, schedule.changed_at = cron.text, now
-        crontab, _ = CrontabSchedule.objects.get_or_create(
-            minute=minute,
-            hour=hour,
-            day_of_month=day,
-            month_of_year=month,
-            day_of_week=weekday,
-            timezone="UTC",
-        )
+        time = {
+            "minute": minute,
+            "hour": hour,
+            "day_of_month": day,
+            "month_of_year": month,
+            "day_of_week": weekday,
+            "timezone": "UTC",
+        }
+        # Its table holds the same time twice where two people saved it at once.
+        crontab = CrontabSchedule.objects.filter(**time).first() or CrontabSchedule.objects.create(**time)
         schedule.save()
         task = schedule.beat_task or PeriodicTask(task=TASK)
         task.name, task.enabled, task.crontab = (
@@ -96,10 +103,17 @@ def delete(schedule: Schedule) -> None:
 def start_due(now: datetime | None = None) -> list[Job]:
     """Start what is due, each slot once: two of these at the same time start nothing twice.
 
-    A slot that was missed while nothing ran is started once, the newest only. The jobs that were started.
+    A slot that was missed while nothing ran is started once, the newest only. One that a clock ahead of time
+    started does not keep the real ones from starting. The jobs that were started.
     """
     moment, started = now or timezone.now(), []
     for schedule in Schedule.objects.filter(enabled=True).order_by("pk"):
+        if schedule.last_slot and schedule.last_slot > moment + AHEAD:
+            logger.warning(
+                "The schedule %s last ran at %s, which is to come", schedule.name, schedule.last_slot
+            )
+            Schedule.objects.filter(pk=schedule.pk, last_slot=schedule.last_slot).update(last_slot=moment)
+            continue
         try:
             slot = slots.due(slots.parse(schedule.cron), moment, schedule.last_slot)
         except slots.BadCron as error:

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.contrib import messages
+from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -56,12 +57,21 @@ def change(request: HttpRequest, schedule: int | None = None) -> HttpResponse:
         if "preview" in request.POST:
             preview = _times(chosen.cron)
         else:
-            keeping.save(chosen)
-            messages.success(
-                request,
-                f"{chosen.name} runs next {_first(chosen)}." if chosen.enabled else f"{chosen.name} is off.",
-            )
-            return HttpResponseRedirect(reverse("admin:backups_schedules"))
+            try:
+                keeping.save(chosen)
+            except Schedule.DoesNotExist:
+                messages.error(request, f"{chosen.name} was not saved: somebody deleted it meanwhile.")
+                return HttpResponseRedirect(reverse("admin:backups_schedules"))
+            except IntegrityError:
+                form.add_error("name", "Another schedule has this name.")
+            else:
+                messages.success(
+                    request,
+                    f"{chosen.name} runs next {_first(chosen)}."
+                    if chosen.enabled
+                    else f"{chosen.name} is off.",
+                )
+                return HttpResponseRedirect(reverse("admin:backups_schedules"))
     return render(
         request,
         "admin/backups/schedules/schedule.html",

@@ -11,10 +11,11 @@ import pytest
 from django.apps import apps
 from django.db import connection
 from django.utils import timezone
-from django_celery_beat.models import PeriodicTask
+from django_celery_beat.models import CrontabSchedule, PeriodicTask
 
 from arcweb.backups.models import Backup, Schedule
 from arcweb.backups.schedules import keeping, slots
+from arcweb.backups.schedules.forms import ScheduleForm
 from arcweb.jobs.models import Job
 from tests.people import client_of
 
@@ -235,3 +236,47 @@ def test_a_slot_that_began_while_the_schedule_was_being_changed_does_not_begin_a
     read.name = "every night"
     keeping.save(read)
     assert not keeping.start_due(tomorrow)
+
+
+def test_a_clock_that_was_set_back_keeps_no_night_from_running() -> None:
+    schedule = nightly()
+    Schedule.objects.update(last_slot=timezone.now() + timedelta(days=400))
+    assert keeping.start_due() == []
+    tomorrow = next(slots.parse(schedule.cron).after(timezone.now()))
+    assert len(keeping.start_due(tomorrow)) == 1
+    assert keeping.start_due(tomorrow - timedelta(minutes=30)) == [], (
+        "another machine's clock is a bit behind"
+    )
+    assert keeping.start_due(tomorrow) == []
+
+
+def test_a_time_that_stands_twice_in_the_tables_of_the_scheduler_is_no_error() -> None:
+    for _ in range(2):
+        CrontabSchedule.objects.create(minute="15", hour="2", timezone="UTC")
+    assert nightly().beat_task.crontab.minute == "15"
+
+
+def test_a_name_that_somebody_takes_meanwhile_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    nightly(name="Weekly")
+    monkeypatch.setattr(ScheduleForm, "clean_name", lambda form: form.cleaned_data["name"])
+    wanted = {"name": "Weekly", "what": "schema", "cron": "0 4 * * 0", "enabled": "on"}
+    answer = client_of("administrator").post(f"{ADDRESS}new/", wanted)
+    assert (answer.status_code, "Another schedule has this name." in answer.content.decode()) == (200, True)
+    assert Schedule.objects.count() == 1
+
+
+def test_a_schedule_that_somebody_deletes_meanwhile_does_not_come_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    schedule = nightly()
+    chosen = ScheduleForm.chosen
+
+    def deleted(form: ScheduleForm) -> Schedule:
+        keeping.delete(Schedule.objects.get(pk=schedule.pk))
+        return chosen(form)
+
+    monkeypatch.setattr(ScheduleForm, "chosen", deleted)
+    wanted = {"name": "night", "what": "schema", "cron": "0 4 * * 0", "seen": schedule.changed_at.isoformat()}
+    answer = client_of("administrator").post(f"{ADDRESS}{schedule.pk}/", wanted, follow=True)
+    assert "night was not saved: somebody deleted it meanwhile." in answer.content.decode()
+    assert not Schedule.objects.exists()
