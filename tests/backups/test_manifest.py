@@ -124,6 +124,17 @@ def test_anything_else_is_refused_in_words(change: dict[str, Any]) -> None:
         assert read.source in manifest.SOURCES
 
 
+def test_more_than_the_longest_is_not_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    example().write(tmp_path)
+    (path,) = tmp_path.iterdir()
+    length = path.stat().st_size
+    monkeypatch.setattr(manifest, "LONGEST", length)
+    assert manifest.read(path)[0] == example()
+    monkeypatch.setattr(manifest, "LONGEST", length - 1)
+    with pytest.raises(CorruptCopy, match="longer than any"):
+        manifest.read(path)
+
+
 def test_no_json_is_no_manifest() -> None:
     for text in (b"", b"\xff", b"[" * 100_000, b"3"):
         with pytest.raises(CorruptCopy):

@@ -119,3 +119,9 @@ def test_programs_of_the_servers_version_are_found_and_others_refused_with_both_
     with pytest.raises(ToolError, match=r"server is PostgreSQL 99\.0, so pg_dump 99 is needed.*is of 12\.4"):
         tools.find("pg_dump", 990000, [tmp_path])
     assert tools.find("pg_dump", 120001, [tmp_path]).version == "12.4"
+    newer = tmp_path / "newer" / "pg_dump"
+    newer.parent.mkdir()
+    newer.write_text("#!/bin/sh\necho 'pg_dump (PostgreSQL) 98.1'\n")
+    newer.chmod(0o755)
+    with pytest.raises(ToolError, match=r"pg_dump 97 is needed.*is of 98\.1"):
+        tools.find("pg_dump", 970000, [newer.parent])

@@ -147,6 +147,16 @@ def test_the_rate_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert max(slept) <= 0.5
 
 
+def test_a_file_that_asks_for_more_memory_than_any_of_ours_is_refused(tmp_path: Path) -> None:
+    greedy = tmp_path / "greedy"
+    chosen = zstandard.ZstdCompressionParameters.from_level(1, window_log=28)
+    packer = zstandard.ZstdCompressor(compression_params=chosen).compressobj()
+    greedy.write_bytes(packer.compress(b"x" * 1000) + packer.flush())
+    assert zstandard.get_frame_parameters(greedy.read_bytes()).window_size > streams.ZSTD_WINDOW
+    with pytest.raises(CorruptCopy, match="memory"):
+        read(greedy, "zstd")
+
+
 def test_a_bomb_comes_out_in_pieces(tmp_path: Path) -> None:
     bomb = tmp_path / "bomb"
     bomb.write_bytes(zstandard.ZstdCompressor().compress(bytes(300 * 1024**2)))

@@ -23,7 +23,7 @@ TABLE = """
 ROW = """
     INSERT INTO t SELECT i, E'a\\tb\\\\' || i,
         '2026-01-01 00:00:00.123456+02'::timestamptz + i * interval '1 day',
-        '2026-02-03', '1 mon 2 days 03:04:05.6', 1e30 + i, 0.1 + 0.2, 0.1, '\\xdeadbeef',
+        '2026-02-03', '1 mon 2 days 03:04:05.6', 1e30 + i, 0.1::float8 + 0.2::float8, 0.1, '\\xdeadbeef',
         '{"b": 1, "a": 1.50}',
         '{"b": 1,  "a": 2}', ARRAY['x', NULL, 'NULL'], ARRAY[0.1, 0.2, i]::vector, '[1,2,3]', '{1:1,3:2}/5',
         'a b', true, '10.0.0.1', '[2026-01-01,)'
@@ -108,6 +108,21 @@ def _plain(session: psycopg.Connection[Any]) -> list[str]:
         "SELECT attname FROM pg_attribute WHERE attrelid = 't'::regclass AND attnum > 0 AND attgenerated = ''"
     )
     return [name for (name,) in found]
+
+
+def test_a_value_of_a_type_without_a_binary_form_counts_too(session: psycopg.Connection[Any]) -> None:
+    session.execute("CREATE TABLE rights (x int, a aclitem); INSERT INTO rights VALUES (1, '=r/arc')")
+    first = of(session, "rights")
+    session.execute("UPDATE rights SET a = '=rw/arc'")
+    assert of(session, "rights") != first
+
+
+def test_rows_of_a_table_that_inherits_count_once(session: psycopg.Connection[Any]) -> None:
+    session.execute(
+        "CREATE TABLE elder (x int); CREATE TABLE younger () INHERITS (elder);"
+        "INSERT INTO elder VALUES (1); INSERT INTO younger VALUES (2), (3)"
+    )
+    assert (of(session, "elder")[0], of(session, "younger")[0]) == (1, 2)
 
 
 def test_an_empty_string_is_not_null_and_columns_do_not_run_into_each_other(

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import connection
+from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from arcweb.backups import manifest as manifests
-from arcweb.backups import places, pruning
+from arcweb.backups import places, pruning, server
 from arcweb.backups.exceptions import BackupError
 from arcweb.backups.job_handlers.keeping import run_delete, run_prune
 from arcweb.backups.keeping import deletion, pins
@@ -184,6 +184,55 @@ def test_a_copy_that_is_pinned_or_used_meanwhile_stays(folder: Path) -> None:
 
     assert pruning.prune(check=meanwhile).deleted == [str(gone.pk)]
     assert state(used) == state(pinned) == "verified"
+
+
+def test_a_copy_that_became_the_last_proven_one_meanwhile_stays(folder: Path) -> None:
+    only_the_last()
+    newest, old, older = (make_copy(days=days) for days in (0, 1, 2))
+
+    def meanwhile(done: int, total: int, words: str) -> None:
+        if words == older.file:
+            Backup.objects.filter(pk=newest.pk).update(state="bad")
+
+    assert pruning.prune(check=meanwhile).deleted == [str(older.pk)]
+    assert state(old) == "verified"
+    assert files_of(old) <= on_disk()
+
+
+def test_copies_in_a_store_that_does_not_answer_push_out_none(
+    folder: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only_the_last()
+    old, newest = make_copy(days=1), make_copy(remote=True)
+    for name in files_of(newest):
+        (folder / name).unlink()
+    Backup.objects.filter(pk=newest.pk).update(local=False)
+    settings.ARC_BACKUP_S3_BUCKET, settings.ARC_BACKUP_S3_ENDPOINT = "copies", "http://127.0.0.1:1"
+    settings.ARC_BACKUP_S3_KEY_ID = settings.ARC_BACKUP_S3_SECRET = "nobody's"
+    monkeypatch.setattr("arcweb.backups.places.s3.TRIES", 1)
+    assert pruning.prune().deleted == []
+    assert on_disk() == files_of(old)
+
+
+def test_whoever_pins_a_copy_after_it_was_looked_at_keeps_it(folder: Path) -> None:
+    make_copy()
+    old = make_copy(days=1)
+    assert deletion.claim(old.pk, lambda: str(pins.pin(old.pk, "in this moment"))) is None
+    assert state(old) == "verified"
+    assert not Event.objects.filter(kind="backup.deleted").exists()
+
+
+def test_one_decides_at_a_time_what_goes(folder: Path) -> None:
+    make_copy()
+    old = make_copy(days=1)
+    with server.connect() as another:
+        another.execute("SELECT pg_advisory_lock(hashtextextended('arcweb.backups.keeping', 0))")
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '100ms'")
+        with pytest.raises(OperationalError, match="lock timeout"), transaction.atomic():
+            deletion.claim(old.pk, lambda: "by hand")
+    assert state(old) == "verified"
+    assert deletion.claim(old.pk, lambda: "by hand") is not None
 
 
 def test_the_last_proven_copy_is_refused_by_hand_in_words(folder: Path) -> None:

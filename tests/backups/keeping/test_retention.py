@@ -121,6 +121,19 @@ def test_unproven_copies_wait_for_the_next_proof_and_for_a_week() -> None:
     assert not without.delete  # none is proven: nothing goes
 
 
+def test_what_is_newer_than_the_newest_proven_copy_stays_however_old_it_is() -> None:
+    age = EVIDENCE.days + 10
+    several = [copy("proven", age + 1), copy("hashed", age, "hashed"), copy("bad", age, "bad")]
+    assert not choose(several, NOTHING, NOW).delete
+    assert set(choose([*several, copy("later", 1)], NOTHING, NOW).delete) == {"proven", "hashed", "bad"}
+
+
+def test_an_incremental_copy_upon_one_that_is_not_seen_pushes_out_none() -> None:
+    several = [copy("base", 9, "away"), copy("child", 1, parent="base"), copy("whole", 20)]
+    assert not choose(several, NOTHING, NOW).delete
+    assert is_last_proven("whole", several, NOW)
+
+
 def test_a_folder_of_old_copies_that_a_scan_brought_yesterday_is_not_old() -> None:
     brought = copy("old", 900, "written", since=NOW - timedelta(days=1))
     assert not choose([copy("proven"), brought], NOTHING, NOW).delete

@@ -164,6 +164,10 @@ def test_a_stream_is_whole_only_with_its_end() -> None:
             pass
         assert watcher.whole is whole
         assert bytes(watcher.members["backup_label"]) == b"text"
+    going_on = tar.Watcher(io.BytesIO(content + content[:512]))
+    while going_on.read(4096):
+        pass
+    assert not going_on.whole
     with pytest.raises(CorruptCopy, match="no tar of pg_basebackup"):
         tar.Watcher(io.BytesIO(b"SELECT 1;" * 100)).read()
 

@@ -66,6 +66,8 @@ def test_segments_of_an_abandoned_timeline_fill_no_hole() -> None:
     present = {Segment(1, 1), Segment(1, 2), Segment(1, 3), Segment(1, 4), Segment(2, 4)}
     assert segments.cover(steps, 1, present).missing == Segment(2, 3).name()
     assert segments.cover(steps, 1, present | {Segment(2, 3)}).last == Segment(2, 4)
+    # What timeline 1 wrote after it was left is nothing that could be reached.
+    assert segments.cover(steps, 1, present - {Segment(2, 4)}).missing == ""
 
 
 @given(st.sets(st.integers(0, 40)), st.integers(0, 40), st.integers(0, 40))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -86,6 +87,42 @@ def test_what_is_cut_or_damaged_is_said_so_and_nothing_else_happens(source: Samp
 def test_what_no_archive_begins_with_is_refused(begin: bytes, said: str) -> None:
     with pytest.raises(BackupError, match=said):
         archive.read(BytesIO(begin))
+
+
+def test_data_that_do_not_fit_the_table_of_contents_are_found(source: Sample, tmp_path: Path) -> None:
+    found, data = archive.read(BytesIO(source.custom)), BytesIO(source.custom)
+    first = next(archive.data(data, found)).dump_id
+    begins = {found.end: first}
+    for one in archive.data(data, found):
+        if not one.piece:
+            begins.setdefault(data.tell(), 0)
+    second = sorted(begins)[1]
+
+    def refused(file: bytes, contents: archive.Archive, words: str) -> None:
+        with pytest.raises(CorruptCopy, match=words):
+            list(archive.data(BytesIO(file), contents))
+
+    refused(source.custom[:second], found, r"before the data of \d+ of its tables")
+    refused(source.custom + source.custom[found.end : second], found, "belong to no entry")
+    of_blobs = source.custom[: found.end] + b"\x03" + source.custom[found.end + 1 :]
+    refused(of_blobs, found, "belong to no entry")
+    moved = tuple(replace(item, place=1) if item.dump_id == first else item for item in found.items)
+    refused(source.custom, replace(found, items=moved), "points beside")
+
+
+def test_a_text_with_a_zero_byte_and_a_number_that_is_given_twice_are_refused(source: Sample) -> None:
+    def number(value: int) -> bytes:
+        return b"\0" + value.to_bytes(4, "little")
+
+    name = number(6) + b"agents"
+    assert name in source.custom
+    with pytest.raises(CorruptCopy, match="zero byte"):
+        archive.read(BytesIO(source.custom.replace(name, number(6) + b"age\0ts", 1)))
+    one, two = archive.read(BytesIO(source.custom)).items[:2]
+    rest = number(two.data) + number(len(two.catalog[0])) + two.catalog[0].encode()
+    assert source.custom.count(number(two.dump_id) + rest) == 1
+    with pytest.raises(CorruptCopy, match="same number"):
+        archive.read(BytesIO(source.custom.replace(number(two.dump_id) + rest, number(one.dump_id) + rest)))
 
 
 def test_entries_that_pg_restore_reads_otherwise_are_found(source: Sample, tmp_path: Path) -> None:

@@ -48,6 +48,10 @@ def test_what_pg_dump_writes_is_taken(source: Sample) -> None:
         ("TABLE", "CREATE TABLE a.b (i text DEFAULT U&'!0041' UESCAPE '!');"),
         ("TABLE", "CREATE TABLE a.b (i text) /* ' */; DROP DATABASE arc; /* ' */;"),
         ("TABLE", "CREATE TABLE a.b (i text DEFAULT E'a'\n'b\\'); DROP DATABASE arc; --');"),
+        # Within brackets, where what a statement says is not looked at: it must end where PostgreSQL ends it.
+        ("TABLE", "CREATE TABLE a.b (i text /* ' */); DROP DATABASE arc; --');"),
+        ("TABLE", "CREATE TABLE a.b (i text DEFAULT E'a'\n'\\''); DROP DATABASE arc; --');"),
+        ("TABLE", "CREATE TABLE a.b (i integer[)];"),
         ("TABLE", "CREATE TABLE a.b (i text DEFAULT 'no end);"),
         ("TABLE", "CREATE TABLE a.b (i text DEFAULT $x$no end);"),
         ("TABLE", "CREATE TABLE a.b (i integer]);"),

@@ -88,6 +88,27 @@ def test_the_sum_of_several_blocks_is_that_of_the_whole() -> None:
     assert ones.value == known.value != 0
 
 
+def test_the_sum_of_more_than_a_block_is_the_defined_one() -> None:
+    by_byte = [crc64_bit_by_bit(bytes([one])) for one in range(256)]
+    data, wanted = random.Random(9).randbytes(BLOCK + 999), 0
+    for byte in data:
+        wanted = by_byte[(wanted ^ byte) & 255] ^ wanted >> 8
+    total = Crc64()
+    total.update(data[:700_000])
+    total.update(data[700_000:])
+    total.update(b"")
+    assert total.value == wanted
+    # Block after block, where the second begins from the sum of the first.
+    twice = Crc64()
+    twice.update(data[:BLOCK] + data)
+    begun = Crc64()
+    begun.update(data[:BLOCK])
+    wanted = begun.value
+    for byte in data:
+        wanted = by_byte[(wanted ^ byte) & 255] ^ wanted >> 8
+    assert twice.value == wanted
+
+
 def test_a_servers_file_is_read_to_its_end(rdb: bytes, product: str) -> None:
     checked = passed(rdb)
     assert checked.finish() is True
