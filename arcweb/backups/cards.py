@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from arcweb.backups.models import Source
+from arcweb.backups.restore import recovery
 from arcweb.backups.standing import LATE, TOO_OLD, standings
 from arcweb.jobs.progress import duration
 from arcweb.panels import Card, Concern, Panel, Row, State, register_panel
@@ -39,10 +40,14 @@ def backups_card(request: HttpRequest) -> Card:
 
 def look(values: Mapping[str, float] | None) -> Outlook:
     """For the verdict, from the newest sample. A young installation waits for its first night."""
+    left = tuple(
+        Concern("bad", f"Half done, and not settled: {one}.", reverse("admin:backups_restores"), "Look at it")
+        for one in ([] if recovery.is_busy() else recovery.unsettled())
+    )
     if values is None:
-        return Outlook()
+        return Outlook(left)
     url, now = reverse("admin:backups"), timezone.now().timestamp()
-    concerns = []
+    concerns = [*left]
     since = values.get(f"proven_at:{Source.POSTGRES}")
     age = now - (since if since is not None else values.get("since", now))
     if age > LATE.total_seconds():

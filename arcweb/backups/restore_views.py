@@ -16,7 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from arcweb.backups import erasures as erased
 from arcweb.backups.exceptions import BackupError
 from arcweb.backups.models import Backup
-from arcweb.backups.restore import asking, erasing, kept, showing, telling
+from arcweb.backups.restore import asking, erasing, kept, recovery, showing, telling
 from arcweb.backups.restore.journal import WAITING, Journal
 from arcweb.backups.restore.requests import begin_part, begin_whole, go_on
 from arcweb.backups.restore.running import folder, in_words
@@ -48,6 +48,11 @@ def restores(request: HttpRequest) -> HttpResponse:
             undoable=next((row for row in rows if row["journal"].can_undo), None),
             waiting=next((row for row in rows if row["journal"].state == WAITING), None),
             busy=next((row for row in rows if row["journal"].is_busy), None),
+            left=[] if recovery.is_busy() else recovery.unsettled(),
+            trouble=next(
+                (one.facts["unsettled"] for one in found if one.is_active and "unsettled" in one.facts), ""
+            ),
+            command=recovery.COMMAND,
         ),
     )
 

@@ -90,7 +90,11 @@ class Restarter:
         sentence, well = "PostgreSQL was restarted.", True
         wanted_swap = swap.asked(self._layout)
         reason = self._restart()
-        if wanted_swap is not None:
+        if (
+            wanted_swap is not None
+            and (done_swap := swap.done(self._layout))
+            and done_swap.swap == wanted_swap
+        ):
             well, sentence = self._swapped(wanted_swap, reason)
         elif reason:
             well = False

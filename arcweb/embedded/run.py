@@ -89,7 +89,9 @@ class Run:
             self.supervisor.watch(self.stack.servers)
         tell("Preparing the database")
         if Folder(settings.ARC_BACKUP_DIR).unfinished() or paused.is_on(settings.ARC_BACKUP_DIR):
-            run_to_end(manage("backup", "recover"))  # a restore was killed; live may take no connections
+            run_to_end(
+                manage("backup", "recover", "--at-start")
+            )  # a restore was killed; live may take no connections
         files = manage("collectstatic", "--noinput", "--clear", "--verbosity", "0")
         files.start()
         run_to_end(manage("migrate", "--noinput"))

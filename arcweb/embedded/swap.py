@@ -88,7 +88,8 @@ def done(layout: Layout) -> Done | None:
 def finish(layout: Layout, user: ServerUser) -> Swap | None:
     """Does what was asked for, or the rest of it; PostgreSQL must not run. Returns what was done, or None.
 
-    Raises EmbeddedError, OSError: then it is done at the next start.
+    Where the new cluster's folder is gone and nothing was renamed, nothing is: the request goes, and the
+    live cluster starts. Raises EmbeddedError, OSError: then it is done at the next start.
     """
     swap = asked(layout)
     if swap is None:
@@ -113,6 +114,9 @@ def finish(layout: Layout, user: ServerUser) -> Swap | None:
                 f"{layout.real_servers_dir} has neither {LIVE} nor {swap.new}, which was to take its place. "
                 f"Rename the cluster that you want to {LIVE} by hand and remove {layout.run_dir / ASKED}."
             )
+        elif swap.old not in names:  # else both renames were done, and whoever did them was killed
+            withdraw(layout)
+            return None
     write_private(layout.run_dir / DONE, json.dumps(asdict(Done(swap, time.time()))))
     withdraw(layout)
     return swap

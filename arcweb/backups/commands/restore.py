@@ -12,6 +12,7 @@ from typing import Any
 from django.core.management.base import OutputWrapper
 
 from arcweb.backups.commands.base import EXIT_CODES, Subcommand
+from arcweb.backups.exceptions import BackupError
 from arcweb.backups.restore import asking, doing, parts, recovery, telling
 from arcweb.backups.restore.journal import DONE, FAILED, RUNS, Journal, Step
 from arcweb.backups.restore.source import find
@@ -101,11 +102,26 @@ class Recover(Subcommand):
     help = "Finishes or undoes a restore whose process was killed. Every start does this by itself."
     epilog = EPILOG
 
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--at-start",
+            action="store_true",
+            help="what cannot be settled is no failure while the live database is known to be whole",
+        )
+
     def run(self, options: dict[str, Any]) -> dict[str, Any]:
-        return {"settled": recovery.recover()}
+        if not options.get("at_start"):
+            return {"settled": recovery.recover()}
+        settled, left = recovery.settle()
+        if unsafe := [one.sentence for one in left if not one.whole]:
+            raise BackupError(" ".join(unsafe))
+        return {"settled": settled, "left": recovery.as_json(left)}
 
     def show(self, found: dict[str, Any], out: OutputWrapper) -> None:
-        for sentence in found["settled"] or ["Nothing was left half done."]:
+        left = [
+            f"{one['trouble']} The live database is whole ({one['name']})." for one in found.get("left", [])
+        ]
+        for sentence in [*found["settled"], *left] or ["Nothing was left half done."]:
             out.write(sentence)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 
 from django.conf import settings
@@ -99,10 +100,8 @@ def take_up(id_: str, told: Told = quiet) -> Journal:
             raise BackupError(f"There is no restore {id_} that waits to be done.")
         if journal.undo_asked:
             journal.undo_asked = False
-            try:
-                exchange.undo(journal, exchange.actor_of(journal))
-            finally:
-                journals().write(journal)
+            journals().write(journal)
+            exchange.undo(journal, exchange.actor_of(journal))
             return journal
         if journal.state == CONFIRMED:
             exchange.exchange(journal, told)
@@ -173,15 +172,25 @@ def _refuse_second() -> None:
 
 
 def _age(journal: Journal) -> float:
-    started = journal.running_step.started_at if journal.running_step else journal.created_at
-    return (datetime.now(UTC) - datetime.fromisoformat(started)).total_seconds()
+    """Seconds since it was last written down: by whoever works on it, or asked for it."""
+    try:
+        return time.time() - journals().path_of(journal).stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _left() -> list[str]:
     said = exchange.settle_left()
     for journal in journals().all():
-        if journal.state == ASKED and _age(journal) > STALE:
+        if journal.is_active or not journal.is_busy or _age(journal) < STALE:
+            continue
+        # Whoever asked expects nothing any more: live would be exchanged at any hour.
+        journal.trouble = "No process took it up. Start it again."
+        if journal.undo_asked:
+            journal.undo_asked = False
+        elif journal.state == CONFIRMED:
+            journal.state = WAITING
+        else:
             journal.state, journal.finished_at = BROKEN, now()
-            journal.trouble = "No process took it up. Start it again."
-            journals().write(journal)
+        journals().write(journal)
     return said

@@ -24,7 +24,6 @@ from arcweb.backups.exceptions import BackupError
 from arcweb.backups.physical import cluster, live
 from arcweb.backups.physical.journal import (
     BROKEN,
-    CONFIRMED,
     DROPPED,
     EXCHANGING,
     FINISHED,
@@ -65,7 +64,7 @@ def exchange(journal: Journal, told: Told = quiet) -> None:
         now_live = live.look()
         with _paused(journal, told):
             with stepping(journal, "carry", told) as step:
-                said = _carry(journal, now_live)
+                said = _carry(now_live, journal.new, journal.target)
                 step.sentence = " ".join(said) or "Nothing."
                 if not now_live.running:
                     step.state = SKIPPED
@@ -87,26 +86,42 @@ def exchange(journal: Journal, told: Told = quiet) -> None:
 
 
 def undo(journal: Journal, actor: Actor, told: Told = quiet) -> None:
-    """The cluster of before is live again, and the restored one is kept for a day. Raises BackupError."""
+    """The cluster of before is live again, with what live knows better; the restored one is kept for a day.
+
+    Raises BackupError: then the restored one is live as it was.
+    """
     if not journal.can_undo:
         raise BackupError("This restore cannot be undone: the cluster of before is gone, or it was undone.")
     now_live = live.look()
+    journal.undoing, journal.undo_asked, journal.trouble = now(), False, ""
+    journals().write(journal)
     paused.begin(settings.ARC_BACKUP_DIR, paused.Pause(journal.id, now(), WHY))
     try:
-        try:
-            _renamed(now_live.stack, Swap(journal.id, journal.before, journal.undone))
-        except BaseException:
-            if not (settings.ARC_LAYOUT.real_servers_dir / journal.undone).is_dir():
-                swap.withdraw(settings.ARC_LAYOUT)  # else a start days later would do it, unasked
-            raise
-        journal.undone_at, journal.keep_until = now(), (datetime.now(UTC) + KEPT).isoformat()
+        # What came after this moment the cluster of before has not: nobody was let in from then on.
+        since = journal.step("carry").started_at or journal.target
+        journal.facts["undo"] = _carry(now_live, journal.before, since)
+        _renamed(now_live.stack, Swap(journal.id, journal.before, journal.undone))
+        _undone(journal, actor)
+    except BaseException as error:
+        journal.trouble = in_words(error)
+        if not _is_undone(journal):
+            swap.withdraw(settings.ARC_LAYOUT)  # else a start days later would do it, unasked
+            journal.undoing = ""
         journals().write(journal)
-        _bring_forward()
-        _erase_again(journal)
-        _record("restore.time-undone", journal, actor)
+        raise
     finally:
         paused.end(settings.ARC_BACKUP_DIR)
     _as_it_ran(now_live)
+
+
+def _undone(journal: Journal, actor: Actor) -> None:
+    journal.undone_at = journal.undone_at or now()
+    journal.keep_until = (datetime.now(UTC) + KEPT).isoformat()
+    journals().write(journal)
+    _bring_forward()
+    _record("restore.time-undone", journal, actor)
+    journal.undoing = ""
+    journals().write(journal)
 
 
 def discard(journal: Journal) -> None:
@@ -149,24 +164,39 @@ def sweep(moment: datetime | None = None) -> list[str]:
 
 
 def settle_left() -> list[str]:
-    """Finishes or takes back what a killed process left; sentences. The caller holds the journals' lock."""
-    said = []
-    for journal in journals().all():
-        if journal.state == PREPARING or (journal.state == CONFIRMED and not _is_in_place(journal)):
-            journal.trouble = f"{LEFT} The live cluster was not touched."
-            if journal.state == PREPARING:
-                _remove(journal.new)
-                journal.state, journal.finished_at = BROKEN, now()
-            else:
-                journal.state = WAITING
-            journals().write(journal)
-            said.append(journal.trouble)
-        elif journal.state == EXCHANGING:
-            said.append(_settle_exchange(journal))
+    """Finishes or takes back what a killed process left; sentences. The caller holds the journals' lock.
+
+    Raises BackupError for one that could not be settled; the others are.
+    """
+    said, troubles = [], []
+    for journal in journals().unfinished():
+        try:
+            said.append(_settle_one(journal))
+        except (BackupError, DatabaseError, psycopg.Error, OSError) as error:
+            troubles.append(in_words(error))
+            journal.trouble = troubles[-1]
+            with suppress(OSError):
+                journals().write(journal)
+    if troubles:
+        raise BackupError(" ".join(troubles))
     return said
 
 
-def _settle_exchange(journal: Journal) -> str:
+def _settle_one(journal: Journal) -> str:
+    if journal.undoing:
+        if _is_undone(journal):
+            _undone(journal, actor_of(journal))
+            return f"Finished the undo of the restore to {journal.target}: the cluster of before is live."
+        swap.withdraw(settings.ARC_LAYOUT)
+        journal.undoing, journal.trouble = "", f"{LEFT} The restored cluster is live as it was."
+        journals().write(journal)
+        return f"The restore to {journal.target} was not undone: the restored cluster is live as it was."
+    if journal.state == PREPARING:
+        _remove(journal.new)
+        journal.state, journal.finished_at = BROKEN, now()
+        journal.trouble = f"{LEFT} The live cluster was not touched."
+        journals().write(journal)
+        return journal.trouble
     if _is_in_place(journal):
         _settle(journal)
         _finished(journal)
@@ -194,11 +224,18 @@ def _as_it_ran(before: live.Live) -> None:
 
 def _is_in_place(journal: Journal) -> bool:
     """Whether the renames have happened, or have begun and will be finished by the next start."""
+    return _happened(Swap(journal.id, journal.new, journal.before))
+
+
+def _is_undone(journal: Journal) -> bool:
+    """The same of its undo."""
+    return _happened(Swap(journal.id, journal.before, journal.undone))
+
+
+def _happened(wanted: Swap) -> bool:
     servers: Path = settings.ARC_LAYOUT.real_servers_dir
     done = swap.done(settings.ARC_LAYOUT)
-    if done is not None and done.swap == Swap(journal.id, journal.new, journal.before):
-        return True
-    return (servers / journal.before).is_dir()
+    return (done is not None and done.swap == wanted) or (servers / wanted.old).is_dir()
 
 
 @contextmanager
@@ -212,11 +249,12 @@ def _paused(journal: Journal, told: Told) -> Iterator[None]:
         paused.end(settings.ARC_BACKUP_DIR)
 
 
-def _carry(journal: Journal, now_live: live.Live) -> list[str]:
-    """Into the new cluster, before anybody works in it: erasures, and what the live database knows better."""
-    version = int((now_live.stack.layout.real_servers_dir / journal.new / "PG_VERSION").read_text()) * 10_000
+def _carry(now_live: live.Live, folder: str, target: str) -> list[str]:
+    """Into the cluster of that folder, before anybody works in it: erasures, and what live knows better than
+    the moment `target` (ISO)."""
+    data = now_live.stack.layout.real_servers_dir / folder
+    version = int((data / "PG_VERSION").read_text()) * 10_000
     programs = cluster.Programs(version, now_live.stack.user)
-    data = now_live.stack.layout.real_servers_dir / journal.new
     keeps = {"wal_level": "replica", "archive_mode": "on", "max_wal_senders": "10"}
     with cluster.running(programs, data, keeps, keep=True) as server:
         server.wait(lambda: None)
@@ -227,8 +265,8 @@ def _carry(journal: Journal, now_live: live.Live) -> list[str]:
                 let_go()
                 with now_live.connect(settings.POSTGRES_DB, user=settings.POSTGRES_USER) as old:
                     old.autocommit = False
-                    said = carry_over(old, new, journal.target, trusted=True)
-            since = datetime.fromisoformat(journal.target)
+                    said = carry_over(old, new, target, trusted=True)
+            since = datetime.fromisoformat(target)
             said += erasures.apply(new, erasures.newer_than(settings.ARC_BACKUP_DIR, since))
             new.commit()
         server.stop()
@@ -248,9 +286,12 @@ def _renamed(stack: Stack, wanted: Swap) -> str:
         raise BackupError(str(error)) from error
     done = swap.done(stack.layout)
     if done is None or done.swap != wanted:
-        raise BackupError(
-            "PostgreSQL did not start on the restored cluster: the one of before is live again."
-        )
+        if not (stack.layout.real_servers_dir / wanted.new).is_dir():
+            raise BackupError(
+                f"Nothing was exchanged, for {wanted.new} is no longer in "
+                f"{stack.layout.real_servers_dir}: the cluster that was live is live."
+            )
+        raise BackupError(f"PostgreSQL did not start on {wanted.new}: the cluster of before is live again.")
     return f"The cluster of before is kept as {wanted.old} for a day."
 
 
@@ -324,21 +365,6 @@ def let_go() -> None:
 def _bring_forward() -> None:
     let_go()
     call_command("migrate", interactive=False, verbosity=0)
-
-
-def _erase_again(journal: Journal) -> None:
-    """What was erased since the cluster of before stopped goes from it, too. Raises BackupError."""
-    since = datetime.fromisoformat(journal.step("carry").started_at or journal.target)
-    if wanted := erasures.newer_than(settings.ARC_BACKUP_DIR, since):
-        try:
-            with live.look().connect(settings.POSTGRES_DB, user=settings.POSTGRES_USER) as connection:
-                connection.autocommit = False
-                erasures.apply(connection, wanted)
-        except psycopg.Error as error:
-            raise BackupError(
-                f"The cluster of before is live, but what was erased since is in it again: {in_words(error)} "
-                "Erase it again (manage.py backup erase lists what was ordered)."
-            ) from error
 
 
 def _finished(journal: Journal) -> None:

@@ -57,6 +57,7 @@ class Journal:
     dropped_at: str = ""
     undone_at: str = ""
     undo_asked: bool = False
+    undoing: str = ""  #: since when a process is at it
     steps: list[Step] = field(default_factory=list)
 
     @classmethod
@@ -82,7 +83,16 @@ class Journal:
 
     @property
     def is_busy(self) -> bool:
-        return self.state in BUSY or self.undo_asked
+        return self.state in BUSY or self.undo_asked or bool(self.undoing)
+
+    @property
+    def is_active(self) -> bool:
+        """A process has begun with it: where none works on it any more, it was killed."""
+        return self.state in (PREPARING, EXCHANGING) or bool(self.undoing)
+
+    @property
+    def title(self) -> str:
+        return f"the {'undo of the ' if self.undoing else ''}restore {self.id[:8]} to {self.target[:19]} UTC"
 
     @property
     def undone(self) -> str:
@@ -119,7 +129,14 @@ class Journals:
     def write(self, journal: Journal) -> None:
         """Whole and on the disk, or as it was before. Raises OSError."""
         self.folder.make()
-        put(self.folder.path / f"{journal.id}{ENDING}", json.dumps(asdict(journal), indent=1).encode())
+        put(self.path_of(journal), json.dumps(asdict(journal), indent=1).encode())
+
+    def path_of(self, journal: Journal) -> Path:
+        return self.folder.path / f"{journal.id}{ENDING}"
+
+    def unfinished(self) -> list[Journal]:
+        """Those that some process should be working on."""
+        return [one for one in self.all() if one.is_active]
 
     def read(self, id_: str) -> Journal | None:
         try:

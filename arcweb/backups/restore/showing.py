@@ -74,6 +74,8 @@ def state_of(journal: Journal) -> tuple[str, str]:
     """Shape and word."""
     if journal.undone_at:
         return "idle", "Undone"
+    if journal.is_active and journal.facts.get("unsettled"):
+        return "bad", "Left half done"
     return STATES.get(journal.state, ("idle", journal.state))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,12 +15,19 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.contrib.auth.models import Group, Permission, User
+from django.contrib.contenttypes.models import ContentType
+from django.contrib.sessions.models import Session
+from django.db.migrations.recorder import MigrationRecorder
 
+from arcweb import paused
+from arcweb.accounts.models import UserSession
 from arcweb.backups import erasures
 from arcweb.backups.exceptions import BackupError
 from arcweb.backups.models import Backup
 from arcweb.backups.physical import archive, by_hand, chain, doing, exchange, live, recovery, timeline
-from arcweb.backups.physical.journal import BROKEN, EXCHANGING, FINISHED, WAITING, Journal
+from arcweb.backups.physical.journal import BROKEN, CONFIRMED, EXCHANGING, FINISHED, WAITING, Journal
+from arcweb.backups.restore import recovery as killed
 from arcweb.embedded import swap
 from arcweb.embedded.errors import EmbeddedError
 from arcweb.embedded.restart import Restarter
@@ -46,6 +54,47 @@ def outside(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def ids(stack: Stack) -> list[int]:
     with superuser(stack) as connection:
         return [row[0] for row in connection.execute("SELECT id FROM notes WHERE id > 500 ORDER BY id")]
+
+
+MODELS = (ContentType, Permission, Group, User, Session, UserSession, MigrationRecorder.Migration)
+TABLES = [f'"{model._meta.db_table}"' for model in MODELS]
+
+
+def make_accounts(stack: Stack) -> None:
+    """Two people and a session, as migrations would have made their tables."""
+    from django.db import connection as own
+
+    with own.schema_editor(collect_sql=True, atomic=False) as editor:
+        for model in MODELS:
+            editor.create_model(model)
+        statements = [line for line in editor.collected_sql if not line.startswith("--")]
+    statements += map(str, editor.deferred_sql)
+    with superuser(stack) as connection:
+        connection.execute("SET ROLE arc")
+        for statement in statements:
+            connection.execute(statement)
+        for name in ("anna", "bert"):
+            connection.execute(
+                "INSERT INTO auth_user (username, password, is_active, is_staff, is_superuser, first_name, "
+                "last_name, email, date_joined) "
+                "VALUES (%s, 'old', true, true, false, '', '', '', '2026-01-01')",
+                [name],
+            )
+        connection.execute(
+            "INSERT INTO accounts_usersession (key_hash, user_id, created_at, last_seen_at, user_agent, "
+            "ended_reason) VALUES ('of then', 1, now(), now(), '', '')"
+        )
+        connection.execute(
+            "INSERT INTO django_migrations (app, name, applied) VALUES ('contenttypes', '0001_initial', "
+            "'2026-01-01')"
+        )
+
+
+def people(stack: Stack) -> list[tuple[Any, ...]]:
+    with superuser(stack) as connection:
+        return connection.execute(
+            "SELECT username, password, is_active FROM auth_user ORDER BY username"
+        ).fetchall()
 
 
 def count(stack: Stack) -> int:
@@ -127,6 +176,7 @@ def test_the_whole_way_there_and_back(
     here: Stack, story: Story, outside: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = (ids(here), count(here))
+    make_accounts(here)
     with prepared(story.good) as journal:
         assert journal.state == WAITING
         assert [step.state for step in journal.steps[:5]] == ["done"] * 5
@@ -154,7 +204,21 @@ def test_the_whole_way_there_and_back(
 
     monkeypatch.setitem(erasures._erasers, "note", ("a note", erase))
     erasures.order(settings.ARC_BACKUP_DIR, "note", {"id": 1})
+    # Since then, in what is live now: a new password, a deactivation, a session.
+    make_accounts(here)
+    with superuser(here) as connection:
+        connection.execute("UPDATE auth_user SET password = 'new', is_active = (username = 'anna')")
+        connection.execute("UPDATE accounts_usersession SET key_hash = 'of now'")
     undone = doing.undo(journal.id, SYSTEM)
+    assert people(here) == [("anna", "new", True), ("bert", "new", False)]
+    with superuser(here) as connection:
+        ended = connection.execute(
+            "SELECT key_hash, ended_reason FROM accounts_usersession WHERE ended_at IS NOT NULL ORDER BY 1"
+        )
+        assert ended.fetchall() == [("of now", "restored"), ("of then", "restored")]
+        connection.execute(f"DROP TABLE {', '.join(TABLES)} CASCADE")
+    assert any("Accounts are as they were live" in said for said in undone.facts["undo"])
+    assert not undone.undoing
     (settings.ARC_BACKUP_DIR / erasures.NAME).unlink()
     assert erased == [(1, {"id": 1})], "what was erased since the restore goes from the cluster of before"
     assert (ids(here), count(here)) == before
@@ -212,6 +276,68 @@ def test_killed_between_the_renames_the_next_start_has_one_cluster_or_the_other(
     assert not (servers / "initialised").exists()
 
 
+def test_killed_after_the_renames_the_next_start_knows_that_they_are_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = fake_stack(tmp_path)
+    wanted = Swap("i", "postgres.restored-0123abcd", "postgres.before-0123abcd")
+    swap.ask(stack.layout, wanted)
+
+    def killed(*arguments: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(swap, "write_private", killed)
+        with pytest.raises(KeyboardInterrupt):
+            swap.finish(stack.layout, USER)
+    assert swap.done(stack.layout) is None
+    assert swap.finish(stack.layout, USER) == wanted
+    assert swap.done(stack.layout).swap == wanted  # type: ignore[union-attr]
+
+
+def test_where_the_new_cluster_is_gone_nothing_was_exchanged_and_live_starts(tmp_path: Path) -> None:
+    stack = fake_stack(tmp_path)
+    wanted = Swap("i", "postgres.restored-0123abcd", "postgres.before-0123abcd")
+    swap.ask(stack.layout, wanted)
+    shutil.rmtree(stack.layout.servers_dir / wanted.new)
+    assert swap.finish(stack.layout, USER) is None
+    assert swap.done(stack.layout) is None
+    assert swap.asked(stack.layout) is None, "no later start does it unasked"
+    assert (stack.layout.servers_dir / "postgres" / "name").read_text() == "live"
+
+
+def test_an_exchange_for_a_cluster_that_is_gone_is_no_success(
+    here: Stack, story: Story, outside: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, new = ids(here), here.layout.real_servers_dir / "postgres.restored-0badc0de"
+    wanted = Swap("i", new.name, "postgres.before-0badc0de")
+
+    def make() -> None:
+        new.mkdir(mode=0o700)
+        (new / "PG_VERSION").write_text("18\n")
+
+    restarter = Restarter(here.layout, here.postgres, lambda words: None)
+    make()
+    swap.ask(here.layout, wanted)
+    ask_restart(here.layout, "a test")
+    shutil.rmtree(new)
+    outcome = restarter.look()
+    assert outcome is not None
+    assert new.name not in outcome.sentence
+
+    real = exchange._here
+
+    def without(stack: Stack) -> None:
+        shutil.rmtree(new)
+        real(stack)
+
+    monkeypatch.setattr(exchange, "_here", without)
+    make()
+    with pytest.raises(BackupError, match=r"Nothing was exchanged, for postgres\.restored-0badc0de is no"):
+        exchange._renamed(here, wanted)
+    assert ids(here) == before
+
+
 def fake_stack(folder: Path) -> Stack:
     from arcweb.embedded.layout import Layout
 
@@ -264,6 +390,71 @@ def test_a_killed_exchange_is_settled_by_the_next_one_that_looks(here: Stack, st
     found = recovery.journals().read(journal.id)
     assert found is not None
     assert found.state == BROKEN  # what was prepared is not there
+
+
+def begun(story: Story, **values: Any) -> Journal:
+    journal = Journal.begin(story.good.isoformat(), ME)
+    for name, value in values.items():
+        setattr(journal, name, value)
+    recovery.journals().write(journal)
+    return journal
+
+
+def test_a_start_settles_a_killed_exchange_before_it_lets_anybody_in(
+    here: Stack, story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = begun(story, state=EXCHANGING)
+    paused.begin(settings.ARC_BACKUP_DIR, paused.Pause(journal.id, "", ""))
+    put_back, seen = exchange._put_back, []
+
+    def noted(*arguments: Any) -> None:
+        seen.append(paused.is_on(settings.ARC_BACKUP_DIR))
+        put_back(*arguments)
+
+    monkeypatch.setattr(exchange, "_put_back", noted)
+    assert killed.needed()
+    (said,) = killed.recover()
+    assert "the live cluster is as it was" in said
+    assert seen == [True]
+    assert not paused.is_on(settings.ARC_BACKUP_DIR)
+    assert not killed.needed()
+
+
+def test_a_killed_undo_is_taken_back_or_finished(here: Stack, story: Story, outside: list[str]) -> None:
+    servers, day = here.layout.real_servers_dir, (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    journal = begun(story, state=FINISHED, keep_until=day, undoing=day)
+    assert killed.recover() == [
+        f"The restore to {journal.target} was not undone: the restored cluster is live as it was."
+    ]
+    found = recovery.journals().read(journal.id)
+    assert found is not None
+    assert (found.undoing, found.undone_at, found.can_undo) == ("", "", True)
+
+    journal = begun(story, state=FINISHED, keep_until=day, undoing=day)
+    (servers / journal.undone).mkdir()
+    try:
+        assert "the cluster of before is live" in killed.recover()[0]
+    finally:
+        (servers / journal.undone).rmdir()
+    found = recovery.journals().read(journal.id)
+    assert found is not None
+    assert found.undone_at
+    assert not found.is_busy
+    assert outside == ["migrated"]
+
+
+def test_what_was_asked_for_waits_for_its_process_and_not_for_ever(here: Stack, story: Story) -> None:
+    """The journal was prepared hours ago; that it was confirmed just now is what counts."""
+    old = "2026-01-01T00:00:00+00:00"
+    asked = begun(story, state=CONFIRMED, created_at=old)
+    assert doing.tidy() == []
+    assert recovery.journals().read(asked.id).state == CONFIRMED  # type: ignore[union-attr]
+    path = recovery.journals().path_of(asked)
+    os.utime(path, (0, 0))
+    doing.tidy()
+    found = recovery.journals().read(asked.id)
+    assert found is not None
+    assert (found.state, found.trouble) == (WAITING, "No process took it up. Start it again.")
 
 
 def test_the_wrong_name_and_a_time_to_come_are_refused(here: Stack, story: Story) -> None:

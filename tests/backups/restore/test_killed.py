@@ -5,20 +5,25 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from html import unescape
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connections
+from django.test import RequestFactory
+from psycopg import sql
 
 from agents.models import Agent
 from arcweb import paused
-from arcweb.backups import server
+from arcweb.backups import cards, restore_views, server
 from arcweb.backups.exceptions import BackupError
-from arcweb.backups.restore import asking, databases, doing, recovery, safety
+from arcweb.backups.restore import asking, databases, doing, kept, recovery, safety
 from arcweb.backups.restore.journal import BROKEN, FINISHED, WAITING, Journal
 from arcweb.backups.restore.running import Running, folder
 from arcweb.backups.restore.source import of_backup
-from tests.backups.restore.conftest import WHO, Filled, World, led_to, new_world
+from tests.backups.restore.conftest import WHO, Filled, World, led_to, new_world, superuser
+from tests.backups.restore.test_commands import backup
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PREPARING = ["load: before the database", "load: database made", "load: done", "differ: begins"]
@@ -208,3 +213,72 @@ def test_it_waits_while_postgresql_is_away(at: Lasting, monkeypatch: pytest.Monk
     recovery.recover()
     assert can_enter(at.world)
     at.waiting = folder().read(journal.id)
+
+
+def test_what_cannot_be_settled_keeps_nobody_out_while_live_is_whole(at: Lasting) -> None:
+    source = of_backup(at.world.backup())
+    journal = asking.restore(source, WHO)
+    killed("load: database made", lambda: doing.prepare(journal, source))
+    paused.begin(at.world.backups, paused.Pause("", "", ""))
+    with superuser(journal.new):  # whom the application's role cannot end
+        code, found = backup("recover", "--at-start")
+        assert code == 0
+        (left,) = found["left"]
+        assert left["whole"]
+        assert journal.id in left["journal"]
+        assert not paused.is_on(at.world.backups), "the pages answer"
+        with pytest.raises(BackupError, match=r"Live is whole meanwhile\. Try again: manage\.py"):
+            recovery.recover()
+
+        page = RequestFactory().get("/restores/")
+        page.user = User(username="x", is_staff=True, is_superuser=True, is_active=True)
+        text = restore_views.restores(page).content.decode()
+        assert f"the restore {journal.id[:8]} of {journal.file}" in text
+        assert left["trouble"] in unescape(text)
+        (concern,) = (one for one in cards.look(None).concerns if journal.id[:8] in one.sentence)
+        assert concern.state == "bad"
+        with folder().locked("a restore"):
+            assert cards.look(None).concerns == (), "somebody is at it"
+    (said,) = recovery.recover()
+    assert said.startswith(f"Dropped what the restore {journal.id[:8]} of")
+    assert cards.look(None).concerns == ()
+
+
+def test_where_live_may_not_be_whole_the_start_ends_and_names_file_and_command(at: Lasting) -> None:
+    journal = at.ready("restore")
+    asking.confirmed(journal, at.world.live, WHO)
+    killed("carry: closed", lambda: doing.finish(journal))
+    live = sql.Identifier(at.world.live)
+    with superuser() as above:
+        above.execute(sql.SQL("ALTER DATABASE {} OWNER TO postgres").format(live))
+    try:
+        code, found = backup("recover", "--at-start")
+        assert code == 1
+        assert f"The journal is {at.world.backups}/journal/{journal.id}.json." in found["error"]
+        assert "then run: manage.py backup recover" in found["error"]
+        assert paused.is_on(at.world.backups)
+    finally:
+        with superuser() as above:
+            above.execute(sql.SQL("ALTER DATABASE {} OWNER TO arc").format(live))
+    code, found = backup("recover", "--at-start")
+    assert (code, found["left"]) == (0, [])
+    assert can_enter(at.world)
+    at.waiting = folder().read(journal.id)
+
+
+def test_a_new_database_that_does_not_work_is_settled_by_the_one_of_before(at: Lasting) -> None:
+    journal, first = at.ready("restore"), at.world.oid()
+    asking.confirmed(journal, at.world.live, WHO)
+    killed("exchange: renamed", lambda: doing.finish(journal))
+    with superuser(at.world.live) as above:
+        above.execute("DROP TABLE jobs_job CASCADE")
+    (said,) = recovery.recover()
+    assert said.startswith("Undid the restore")
+    assert "does not work, so the one of before is live again" in said
+    assert at.world.oid() == first
+    assert can_enter(at.world)
+    found = folder().read(journal.id)
+    assert found is not None
+    assert found.state == WAITING
+    kept.discard(found)
+    at.waiting = None
