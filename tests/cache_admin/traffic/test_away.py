@@ -18,8 +18,8 @@ from tests.people import client_of
 pytestmark = pytest.mark.django_db
 PAGES = ("/redis/clients/", "/redis/slow/", "/redis/live/", "/redis/queues/")
 ACTIONS = ("/redis/live/monitor/", "/redis/live/subscribe/", "/redis/live/publish/", "/redis/slow/reset/")
-#: Seconds: about one is promised, the rest is for a busy machine.
-IN_TIME = 2.0
+#: Seconds: about one is promised, the rest is for a busy machine; the hung server is so for ever.
+IN_TIME = 10.0
 
 
 @pytest.fixture

