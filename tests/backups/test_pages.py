@@ -182,6 +182,13 @@ def test_viewers_see_and_touch_nothing() -> None:
         assert client.post(address, {"kind": "database"}).status_code == 403
     assert client_of().get(LIST).status_code == 403
     assert not Job.objects.exists()
+    seen, all_of_it = (
+        client_of(role).get(f"{LIST}{one.pk}/").content.decode() for role in ("viewer", "administrator")
+    )
+    for doing in ("download", "pin", "delete", "restore"):
+        address = f'href="{LIST}{one.pk}/{doing}/"'
+        assert address not in seen
+        assert address in all_of_it
 
 
 def test_a_folder_that_is_not_mounted_loses_no_copy(settings: Any, tmp_path: Path) -> None:

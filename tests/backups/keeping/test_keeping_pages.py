@@ -9,9 +9,12 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from arcweb.backups.keeping.changing import set_policy
 from arcweb.backups.models import Backup, Retention
+from arcweb.backups.retention import Policy
 from arcweb.events.models import Event
 from arcweb.jobs.models import Job
+from arcweb.seen import ChangedMeanwhile
 from tests.backups.made import make_copy, on_disk
 from tests.people import client_of
 
@@ -84,6 +87,16 @@ def test_a_policy_that_somebody_else_changed_meanwhile_is_not_overwritten_unseen
     assert answer.status_code == 400
     assert "Somebody saved another last meanwhile: “30”" in text(answer)
     assert Retention.objects.get().last == 30
+
+
+def test_a_policy_is_set_in_the_place_of_the_one_that_was_seen_alone() -> None:
+    Retention.objects.create(last=30)
+    with pytest.raises(ChangedMeanwhile):
+        set_policy(Policy(last=1), seen=Policy(last=7))
+    assert Retention.objects.get().last == 30
+    assert not Event.objects.filter(kind="retention.changed").exists()
+    set_policy(Policy(last=1), seen=Policy(last=30))
+    assert Retention.objects.get().last == 1
 
 
 def test_running_now_takes_the_typed_number_of_what_goes(admin: Client) -> None:

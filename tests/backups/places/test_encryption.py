@@ -79,6 +79,8 @@ def test_what_is_wrong_is_said_without_the_secret(configure: Configure, settings
     configure([recipient], secret, mode=0o644)
     assert told()[0][0] == "backups.W001"
     assert "can be read by others (mode 644)" in told()[0][1]
+    configure([recipient], secret, mode=0o640)
+    assert "can be read by others (mode 640)" in told()[0][1]
     configure([recipient])
     assert told()[0][0] == "backups.W001"
     assert "none of them can be verified here" in told()[0][1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import os
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from arcweb.backups.exceptions import CorruptCopy
+from arcweb.backups.places import s3_words
 from arcweb.backups.places.base import PlaceError, Unreachable, manifests
 from arcweb.backups.places.s3 import Access, S3Store
 from tests.backups.places.conftest import BUCKET, KEY_ID, SECRET, Wire, keys, unfinished
@@ -88,6 +91,22 @@ def test_what_the_store_holds_is_compared_and_deleted_when_it_differs(
         assert keys(raw) == []
 
 
+def test_parts_that_were_changed_on_their_way_are_found_by_the_checksum_of_the_store(
+    store: S3Store, raw: Any, large: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = store._client.upload_part
+
+    def changed(**asked: Any) -> Any:
+        data = bytes(reversed(asked["Body"]))
+        digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
+        return upload(**asked | {"Body": data, "ChecksumSHA256": digest})
+
+    monkeypatch.setattr(store._client, "upload_part", changed)
+    with pytest.raises(PlaceError, match="holds other bytes"):
+        store.put(large[0], NAME, sha256=large[1])
+    assert keys(raw) == []
+
+
 def test_a_file_that_is_not_what_its_manifest_says_is_sent_nowhere(
     store: S3Store, raw: Any, large: tuple[Path, str], small: tuple[Path, str]
 ) -> None:
@@ -141,10 +160,24 @@ def test_a_download_that_is_cut_goes_on_where_it_was(
     assert told == sorted(set(told))  # no byte twice
 
 
+@pytest.mark.parametrize(("heeds", "words"), [(True, "PreconditionFailed"), (False, "was replaced")])
 def test_a_download_does_not_go_on_in_another_object(
-    access: Access, wire: Wire, raw: Any, large: tuple[Path, str]
+    access: Access,
+    wire: Wire,
+    raw: Any,
+    large: tuple[Path, str],
+    heeds: bool,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store = S3Store(access)
+    get = store._client.get_object
+    if not heeds:  # as some stores pass over the condition
+        monkeypatch.setattr(
+            store._client,
+            "get_object",
+            lambda IfMatch="", **asked: get(**asked),  # noqa: N803
+        )
     store.put(large[0], NAME, sha256=large[1])
 
     class Swapping(io.BytesIO):
@@ -154,7 +187,7 @@ def test_a_download_does_not_go_on_in_another_object(
             return super().write(data)
 
     wire.back, wire.once = 3 * MB, True
-    with pytest.raises(PlaceError, match=r"was replaced|PreconditionFailed"):
+    with pytest.raises(PlaceError, match=words):
         store.get(NAME, Swapping())
 
 
@@ -177,6 +210,13 @@ def test_faults_are_told_in_words_that_hold_no_secret(
         S3Store(replace(access, endpoint="nonsense"))
     told += [repr(access), caplog.text]
     assert not [words for words in told if SECRET in words or KEY_ID in words]
+
+
+def test_an_error_that_nobody_knows_is_told_by_its_code_alone() -> None:
+    told = s3_words.in_words(
+        ClientError({"Error": {"Code": "Odd", "Message": f"{KEY_ID} with {SECRET}"}}, "PutObject"), "It"
+    )
+    assert str(told) == "It: it says Odd."
 
 
 def test_without_boto3_a_sentence_says_what_to_type(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:

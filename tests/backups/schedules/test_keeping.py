@@ -72,6 +72,15 @@ def test_a_slot_starts_once_and_its_job_says_what_to_take() -> None:
     assert keeping.start_due(tomorrow + timedelta(hours=3)) == []
 
 
+def test_a_slot_that_another_beat_has_started_is_over_also_once_its_job_is() -> None:
+    schedule = nightly()
+    tomorrow = next(slots.parse(schedule.cron).after(timezone.now()))
+    assert keeping._start(schedule, tomorrow) is not None
+    Job.objects.update(state="succeeded", finished_at=timezone.now())
+    assert keeping._start(schedule, tomorrow) is None  # it was read before the other's start
+    assert Job.objects.count() == 1
+
+
 def test_three_missed_nights_are_one_run() -> None:
     schedule = nightly()
     assert len(keeping.start_due(timezone.now() + timedelta(days=3))) == 1

@@ -13,6 +13,7 @@ from django.utils import timezone
 from arcweb.alarms import Unknown, find_alarm
 from arcweb.backups import alarms, cards, telling
 from arcweb.backups.models import Backup, Schedule
+from arcweb.backups.streams import RESERVE
 from tests.backups.copies import copy
 
 pytestmark = pytest.mark.django_db
@@ -115,6 +116,14 @@ def test_room_is_told_in_copies() -> None:
     assert not fires("backups.room")
     Backup.objects.update(bytes=2**60)
     assert fires("backups.room")
+
+
+def test_what_stays_free_for_the_servers_is_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    copy(bytes=1000)
+    monkeypatch.setattr(telling, "free_bytes", lambda: RESERVE + 10_000)
+    assert alarms.room().value == 10
+    monkeypatch.setattr(telling, "free_bytes", lambda: RESERVE - 10_000)
+    assert alarms.room().value == 0
 
 
 def test_room_is_told_of_the_kind_that_takes_most() -> None:
