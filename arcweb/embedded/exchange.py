@@ -34,27 +34,61 @@ def exchange(layout: Layout, server: Valkey, tell: Tell) -> Swap:
         if time.time() - swap.at > STALE:
             return server.place.end(swap, "Nobody did it in time; nothing was changed.", well=False)
         tell(f"{server.name}: exchanging its data, as {swap.by or 'somebody'} asked")
-        swap = server.place.step(swap, STOPPING)
         try:
-            server.shut_down()
-        except EmbeddedError as error:
-            return server.place.end(swap, f"{error} Nothing was changed.", well=False)
-        try:
-            swap = server.place.put_aside(swap)
-            server.place.put_in()
-            server.place.step(swap, STARTING)
-        except (OSError, EmbeddedError) as error:
-            noted = server.place.read() or swap
-            if noted.step in (MOVING, STARTING):  # before, nothing was moved, nor is it known what there was
-                server.place.put_back(noted)
-            server.place.end(swap, f"Its files could not be moved ({error}): they are as before.", well=False)
-        server.prepare(tell)
-        server.start()
-        server.bring_up(tell)
-        ended = server.place.read()
+            ended = _exchanged(server, swap, tell)
+        except OSError as error:
+            ended = _back(server, swap, error, tell)
     if ended is None:
         raise EmbeddedError(f"The journal {server.folder / JOURNAL} is gone.")
     tell(f"{server.name}: {ended.sentence}")
+    return ended
+
+
+def _exchanged(server: Valkey, swap: Swap, tell: Tell) -> Swap | None:
+    """Raises OSError, from wherever the disk took no more."""
+    swap = server.place.step(swap, STOPPING)
+    try:
+        server.shut_down()
+    except EmbeddedError as error:
+        return server.place.end(swap, f"{error} Nothing was changed.", well=False)
+    try:
+        failed = None
+        swap = server.place.put_aside(swap)
+        server.place.put_in()
+        server.place.step(swap, STARTING)
+    except (OSError, EmbeddedError) as error:
+        noted = server.place.read() or swap
+        if noted.step in (MOVING, STARTING):  # before, nothing was moved, nor is it known what there was
+            server.place.put_back(noted)
+        failed = server.place.give_up(swap, f"Its files could not be moved ({error}): they are as before.")
+    server.prepare(tell)
+    server.start()
+    server.bring_up(tell)
+    return failed or server.place.read()
+
+
+def _back(server: Valkey, swap: Swap, error: OSError, tell: Tell) -> Swap:
+    """The server runs on the data that it had, or on the new ones if only the journal's last word is missing.
+
+    Raises EmbeddedError when it can be started with neither.
+    """
+    place, words = server.place, error.strerror or str(error)
+    noted = place.read() or swap
+    try:
+        if noted.step == STARTING and server.state() == "ready":
+            return place.give_up(noted, "The data were exchanged.", well=True)
+        if noted.step in (MOVING, STARTING):
+            server.stop(tell)
+            place.put_back(noted)
+        ended = noted if noted.ended else place.give_up(noted, f"{words}: the data are those of before.")
+        server.start()  # with the configuration of its last start: there may be no room to write it anew
+        server.wait_until_ready(tell)
+    except OSError as again:
+        raise EmbeddedError(
+            f"The data of {server.name} could neither be exchanged ({words}) nor put back "
+            f"({again.strerror or again}). What it had is in {place.aside} and {server.folder}. Mend the "
+            "disk, then start again: the start puts back what was moved."
+        ) from again
     return ended
 
 
@@ -66,7 +100,12 @@ def wait_for(layout: Layout, server: Valkey, id_: str, tell: Tell, *, seconds: f
     until = time.monotonic() + seconds
     while True:
         swap = server.place.read()
-        if swap is None or swap.id != id_:
+        if swap is None:
+            raise EmbeddedError(
+                "The journal of this exchange is gone, for the disk took no more: the data are those of "
+                "before unless the output of `make run` says otherwise."
+            )
+        if swap.id != id_:
             raise EmbeddedError("Another exchange took the place of this one.")
         if swap.ended:
             return swap
@@ -98,4 +137,7 @@ class Exchanger:
                 self._seen[server.name] = changed
                 swap = server.place.read()
                 if swap is not None and swap.step == ASKED:
-                    exchange(self._layout, server, self._tell)
+                    try:
+                        exchange(self._layout, server, self._tell)
+                    except OSError as error:  # before anything was begun
+                        self._tell(f"{server.name}: its data are not exchanged: {error}")

@@ -90,6 +90,19 @@ class Place:
         self.clear(aside=not (well and swap.keep))
         return ended
 
+    def give_up(self, swap: Swap, sentence: str, *, well: bool = False) -> Swap:
+        """As `end`, on a disk that may take nothing more: then what is not needed makes room for the journal,
+        and where that is not enough the journal goes, so that no start acts on it."""
+        with suppress(OSError):
+            return self.end(swap, sentence, well=well)
+        with suppress(OSError):
+            self.clear(aside=not (well and swap.keep))
+        with suppress(OSError):
+            return self.end(swap, sentence, well=well)
+        with opened_folder(self.folder, self.user) as folder, suppress(FileNotFoundError):
+            os.unlink(JOURNAL, dir_fd=folder)
+        return replace(swap, step=ENDED, well=well, sentence=sentence, ended=time.time())
+
     def clear(self, *, aside: bool = True) -> None:
         """Deletes what was put aside, and what came in. Not while a journal needs them."""
         if aside:

@@ -89,9 +89,8 @@ class Run:
             self.supervisor.watch(self.stack.servers)
         tell("Preparing the database")
         if Folder(settings.ARC_BACKUP_DIR).unfinished() or paused.is_on(settings.ARC_BACKUP_DIR):
-            run_to_end(
-                manage("backup", "recover", "--at-start")
-            )  # a restore was killed; live may take no connections
+            # A restore was killed; live may take no connections.
+            run_to_end(manage("backup", "recover", "--at-start"))
         files = manage("collectstatic", "--noinput", "--clear", "--verbosity", "0")
         files.start()
         run_to_end(manage("migrate", "--noinput"))

@@ -297,3 +297,57 @@ def test_a_disk_that_is_full_before_anything_moved_takes_nothing_away(
     assert not ended.well
     assert "as before" in ended.sentence
     assert client.get("newer") == b"1"
+
+
+class Full:
+    """A disk that takes nothing more from the operation of that number on, for as many as that."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, at: int, lasting: int) -> None:
+        self.number, self.at, self.until = 0, at, at + lasting
+        for owner, name in ((rdb_swap, "_move"), (Place, "write")):
+            monkeypatch.setattr(owner, name, self._counted(getattr(owner, name), name))
+
+    def _counted(self, real: Any, name: str) -> Any:
+        def counted(*args: Any, **options: Any) -> Any:
+            self.number += 1
+            # What was moved can be moved back: only new bytes need room.
+            if self.at <= self.number - 1 < self.until and (name == "write" or self.number - 1 == self.at):
+                raise OSError(28, "No space left on device")
+            return real(*args, **options)
+
+        return counted
+
+
+@pytest.mark.parametrize("lasting", [1, 100])
+def test_a_disk_that_is_full_at_any_point_ends_neither_server_nor_stack(
+    throwaway_stack: Factory, lasting: int
+) -> None:
+    stack = throwaway_stack(postgres=False)
+    server, client = server_of(stack, "state"), client_of(stack)
+    client.set("which", "new")
+    rdb = rdb_of(server, client)
+    said: list[str] = []
+    exchanger = Exchanger(stack.layout, [server], said.append)
+    seen = set()
+    for point in range(30):
+        client.set("which", "old")
+        prepare(server, rdb)
+        ask(server)
+        said.clear()
+        with pytest.MonkeyPatch.context() as patch:
+            disk = Full(patch, point, lasting)
+            exchanger.look()
+        value = client.get("which")
+        seen.add(value)
+        ended = server.place.read()
+        assert ended is None or ended.well == (value == b"new"), f"full at operation {point}: {ended}"
+        assert ended is not None or lasting > 1, "one refusal is no reason to leave no word"
+        expected = "The data were exchanged" if value == b"new" else "No space left on device"
+        assert expected in said[-1]
+        assert server.process() is not None
+        if disk.number <= point:
+            break
+    else:
+        pytest.fail("it never came through")
+    assert seen == {b"old", b"new"}
+    assert point >= 8
