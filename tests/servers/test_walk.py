@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from django.urls import URLPattern, URLResolver, get_resolver
+from django.urls import URLPattern, URLResolver, get_resolver, resolve
 
 from arcweb.panels import panels
 from tests.servers.frozen import frozen
@@ -27,16 +27,22 @@ LEFT_OUT = ("logout", "metrics")
 #: Where everybody may send something of their own.
 OWN = ("login", "state", "app_list", "account", "account_theme", "account_end_others", "password_change")
 PASSWORD = "correct horse battery"
-#: Makes somebody of each role, and a row of each kind; prints what the addresses are filled with, by the
-#: beginning of their name.
+#: Makes somebody of each role, and something of each kind; prints what the addresses are filled with, by the
+#: name of the parameter, and by the beginning of the address's name.
 ROWS = f"""
 import json
+from django.conf import settings
 from django.contrib.auth.models import Group, User
+from django.db import connection
 from django.utils import timezone
+from redis import Redis
 from agents.models import Agent
 from arcweb.accounts.models import UserSession
+from arcweb.backups.models import Schedule
 from arcweb.jobs.models import Job
+from cache_admin.keys.names import code_of
 from memories.models import Document, Memory
+from tests.backups.made import make_copy
 for role in {ROLES[1:]!r}:
     user = User.objects.create_user(role, password={PASSWORD!r})
     user.groups.add(Group.objects.get(name=role))
@@ -53,8 +59,28 @@ rows = {{
     "auth_user": User.objects.get(username="viewer"),
     "auth_group": Group.objects.first(),
 }}
-print(json.dumps({{name: str(row.pk) for name, row in rows.items()}}))
+for url in (settings.REDIS_URL, settings.REDIS_STATE_URL):
+    Redis.from_url(url).set("walked:over", "a value")
+with connection.cursor() as cursor:
+    cursor.execute("SELECT queryid FROM pg_stat_statements JOIN pg_database ON oid = dbid "
+                   "WHERE datname = current_database() AND query LIKE 'SELECT%' LIMIT 1")
+    (queryid,) = cursor.fetchone()
+print(json.dumps([
+    {{name: str(row.pk) for name, row in rows.items()}},
+    {{
+        "backup": str(make_copy().pk), "schedule": str(Schedule.objects.first().pk), "queryid": str(queryid),
+        "code": code_of(b"walked:over"),
+    }},
+]))
 """
+#: What is there without being made; a session, a client, a lease and a restore that are not are "gone".
+THERE = {
+    "schema": "agents", "table": "memories", "index": "memories_pkey", "queue": "celery",
+    "pid": "1", "started": "1", "client_id": "1", "token": "x",
+    "restore": "0b9f2c4e-0000-4000-8000-000000000001",
+}  # fmt: skip
+#: The parameter "name" by the beginning of the address's.
+NAMED = {"alert": "servers.worker", "database_setting": "work_mem"}
 
 
 @dataclass(frozen=True)
@@ -63,20 +89,42 @@ class Address:
     name: str
 
 
+@dataclass(frozen=True)
+class Filling:
+    rows: dict[str, str]  #: by the beginning of an address's name
+    values: dict[str, str]  #: by the name of a parameter
+
+    def filled(self, path: str, name: str) -> str:
+        """With what the address is about."""
+        row = next(
+            (
+                row
+                for kind, row in self.rows.items()
+                if name.startswith(kind) or kind.replace("_", "/") in path
+            ),
+            self.rows["agents_agent"],
+        )
+        named = next((value for begin, value in NAMED.items() if name.startswith(begin)), row)
+        known = {**self.values, "name": named}
+        return re.sub(r"<(?:\w+:)?(\w+)>", lambda found: known.get(found[1], row), path)
+
+
 @pytest.fixture(scope="package")
 def addresses(site: Site) -> list[Address]:
     """Every address that the resolver knows, filled from real rows."""
-    rows = json.loads(site.shell(ROWS).splitlines()[-1])
-    found = list(_addresses(get_resolver(), "/", rows))
+    rows, values = json.loads(site.shell(ROWS).splitlines()[-1])
+    found = list(_addresses(get_resolver(), "/", Filling(rows, THERE | values)))
     assert len(found) > 40
+    elsewhere = [one for one in found if one.name and resolve(one.path).url_name != one.name]
+    assert not elsewhere, "they are filled with what leads to another page"
     return found
 
 
-def _addresses(resolver: URLResolver, prefix: str, rows: dict[str, str]) -> Iterator[Address]:
+def _addresses(resolver: URLResolver, prefix: str, filling: Filling) -> Iterator[Address]:
     for each in resolver.url_patterns:
         route = str(each.pattern)
         if isinstance(each, URLResolver):
-            yield from _addresses(each, prefix + route, rows)
+            yield from _addresses(each, prefix + route, filling)
             continue
         assert isinstance(each, URLPattern)
         name = each.name or ""
@@ -89,17 +137,9 @@ def _addresses(resolver: URLResolver, prefix: str, rows: dict[str, str]) -> Iter
             path = "/agents/"
         if "panels/" in path:
             for panel in panels("agent" if "agent>" in path else "overview"):
-                yield Address(_filled(path.replace("<slug:name>", panel.name), name, rows), name)
+                yield Address(filling.filled(path.replace("<slug:name>", panel.name), name), name)
         else:
-            yield Address(_filled(path, name, rows), name)
-
-
-def _filled(path: str, name: str, rows: dict[str, str]) -> str:
-    """With an id of the kind of row that the address is about."""
-    kind = next(
-        (kind for kind in rows if name.startswith(kind) or kind.replace("_", "/") in path), "agents_agent"
-    )
-    return re.sub(r"<[^>]+>", rows[kind], path)
+            yield Address(filling.filled(path, name), name)
 
 
 @pytest.fixture(scope="package")
