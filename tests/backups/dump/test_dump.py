@@ -10,15 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import connection
 
 from agents.models import Agent
+from arcweb.backups import content
 from arcweb.backups import manifest as manifests
 from arcweb.backups.content import Content
 from arcweb.backups.exceptions import BackupError
 from arcweb.backups.models import Backup
-from arcweb.backups.taking import Options, take
+from arcweb.backups.taking import Options, Quiet, take
 from tests.backups.dump.conftest import contents, databases, environment, new_database, rows
 
 
@@ -47,6 +49,37 @@ def test_what_is_restored_is_what_was_taken(
         (24,)
     ]
     assert rows(name, "SELECT extname FROM pg_extension WHERE extname = 'vector'") == [("vector",)]
+
+
+def test_what_is_written_while_it_is_dumped_is_in_neither_the_copy_nor_its_hashes(
+    agents: list[Agent], folder: Path
+) -> None:
+    class Writes(Quiet):
+        def progress(self, done: int, total: int | None = None, message: str = "") -> None:
+            if message == "dumping" and len(agents) == 2:
+                agents.append(Agent.objects.create(name="too late", type="t"))
+
+    backup = take(Options(format="plain", scope={"schema": "agents"}), Writes())
+    assert len(agents) == 3
+    assert next(one.rows for one in taken_content(backup).tables if one.name == "agents") == 2
+    text = gzip.decompress((folder / backup.file).read_bytes())
+    assert b"memory 3" in text
+    assert b"too late" not in text
+
+
+def test_hashes_that_take_longer_than_the_dump_are_waited_for(
+    agents: list[Agent], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = content.look
+
+    def slow(session: psycopg.Connection[Any], **options: Any) -> Content:
+        session.execute("SELECT pg_sleep(2)")
+        return look(session, **options)
+
+    monkeypatch.setattr(content, "look", slow)
+    backup = take(Options(scope={"schema": "agents"}))
+    monkeypatch.undo()
+    assert taken_content(backup) == contents(schema="agents")
 
 
 def test_the_manifest_says_what_the_copy_is(agents: list[Agent], folder: Path) -> None:

@@ -160,6 +160,21 @@ def test_a_link_is_of_one_login_alone(admin: Client, ada: User, backup: Backup) 
     assert not Event.objects.filter(kind="backup.downloaded").exists()
 
 
+def test_a_login_without_a_session_has_no_link(admin: Client, ada: User, backup: Backup) -> None:
+    token = links.make(backup, user_id=ada.pk, actor_name="ada", session_hash="")
+    with pytest.raises(links.LinkOver, match="no such link"):
+        links.find(token, user_id=ada.pk, session_hash="")
+
+
+def test_a_copy_that_is_being_deleted_is_not_sent(admin: Client, backup: Backup, folder: Path) -> None:
+    link = link_of(admin, backup)
+    Backup.objects.update(state="deleted", delete_trouble="It was begun.")
+    answer = admin.get(link)
+    assert answer.status_code == 410
+    assert "deleted meanwhile" in answer.content.decode()
+    assert (folder / backup.file).exists()
+
+
 def test_a_link_ends_by_itself_and_lives_on_while_bytes_flow(
     admin: Client, backup: Backup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
