@@ -31,10 +31,11 @@ def part(context: JobContext) -> dict[str, Any]:
         context.progress(0, message="restoring the copy into a scratch database")
         source = of_backup(backup)
         if given.get("table"):
-            found = parts.restore_table(source, given["table"])
+            found = parts.restore_table(source, given["table"], job=str(context.id))
             rows = found["rows"]
         else:
-            found = parts.restore_agent(source, given["agent"], name=given.get("name") or "")
+            name = given.get("name") or ""
+            found = parts.restore_agent(source, given["agent"], name=name, job=str(context.id))
             rows = sum(found["rows"].values())
     except LockedOut as error:
         raise RetryLater(30, str(error)) from error

@@ -30,13 +30,30 @@ Connection = psycopg.Connection[Any]
 MOST_SCHEMAS = 100
 
 
-def restore_agent(source: Source, agent: str, *, name: str = "") -> dict[str, Any]:
+#: What a job has restored already.
+DONE = """
+    SELECT data, agent_id::text FROM events.events
+    WHERE kind = 'restore.part' AND object_type = %s AND object_id = %s AND data ->> 'job' = %s
+    ORDER BY id LIMIT 1
+"""
+
+
+def restore_agent(source: Source, agent: str, *, name: str = "", job: str = "") -> dict[str, Any]:
     """The agent of that id (or exact name) with all that hangs on it, as it was; with `name`: as a new agent
     of that name, every row under a new id. Raises BackupError: nothing is changed then.
 
     As it was, an agent that live has is a conflict: delete it first, or take a copy under another name. Rows
-    of others that stand in the way (a memory moved to another agent, say) are named.
+    of others that stand in the way (a memory moved to another agent, say) are named. job: an id, under which
+    it is restored once, however often this is called.
     """
+    with folder().locked("a part of a copy"):
+        if done := _done(source, job):
+            data, there = done
+            return {"agent": there, "name": name, "rows": data["rows"], "sentence": _again(data)}
+        return _restore_agent(source, agent, name, job)
+
+
+def _restore_agent(source: Source, agent: str, name: str, job: str) -> dict[str, Any]:
     with _scratch(source) as copy:
         chosen = agent_rows.find(copy, agent)
         rows = agent_rows.collect(copy, chosen.id)
@@ -47,7 +64,7 @@ def restore_agent(source: Source, agent: str, *, name: str = "") -> dict[str, An
                 given = agent_rows.as_it_was(copy, live, rows, chosen)
             counts = {table: count for table, count in given.counts.items() if count}
             what = f"the agent {chosen.name}" + (f" as {name}" if name else "")
-            _tell(live, source, what, agent_id=given.agent, data=counts)
+            _tell(live, source, what, counts, job, agent_id=given.agent)
             live.commit()
     listed = ", ".join(
         f"{count:,} row{'' if count == 1 else 's'} of {table}" for table, count in counts.items()
@@ -60,15 +77,25 @@ def restore_agent(source: Source, agent: str, *, name: str = "") -> dict[str, An
     }
 
 
-def restore_table(source: Source, table: str) -> dict[str, Any]:
+def restore_table(source: Source, table: str, *, job: str = "") -> dict[str, Any]:
     """That table ("schema.table") with its rows into a new schema restored_<date> of live.
 
     Columns, what they are generated from and the primary key come along; defaults, foreign keys, triggers and
-    other indexes do not: the table is there to be looked at and copied from. Raises BackupError.
+    other indexes do not: the table is there to be looked at and copied from. job: as of `restore_agent`.
+    Raises BackupError.
     """
     schema, _, short = table.partition(".")
     if not short:
         raise BackupError(f"{table!r} is no table: write it with its schema, as agents.memories.")
+    with folder().locked("a part of a copy"):
+        if done := _done(source, job):
+            data, _ = done
+            return {"table": data["part"].rpartition(" ")[2], **data["rows"], "sentence": _again(data)}
+        return _restore_table(source, schema, short, job)
+
+
+def _restore_table(source: Source, schema: str, short: str, job: str) -> dict[str, Any]:
+    table = f"{schema}.{short}"
     with _scratch(source) as copy:
         if streaming.oid(copy, schema, short) is None:
             known = ", ".join(one.qualified for one in content.relations(copy)[:20])
@@ -82,7 +109,7 @@ def restore_table(source: Source, table: str) -> dict[str, Any]:
             rows = streaming.stream(copy, live, sql.Identifier(schema, short), target)
             for statement in streaming.keys(copy, schema, short, place):
                 live.execute(statement)
-            _tell(live, source, f"the table {table} as {place}.{short}", data={"rows": rows})
+            _tell(live, source, f"the table {table} as {place}.{short}", {"rows": rows}, job)
             live.commit()
     return {
         "table": f"{place}.{short}",
@@ -91,12 +118,24 @@ def restore_table(source: Source, table: str) -> dict[str, Any]:
     }
 
 
+def _done(source: Source, job: str) -> tuple[dict[str, Any], str] | None:
+    """What an earlier run of that job has committed: its event stands in the same transaction."""
+    if not job:
+        return None
+    with databases.connected(databases.live_name()) as live:
+        return live.execute(DONE, [telling.TYPE, source.backup, job]).fetchone()
+
+
+def _again(data: dict[str, Any]) -> str:
+    return f"Restored {data['part']}: an earlier run of this job had done it."
+
+
 @contextmanager
 def _scratch(source: Source) -> Iterator[Connection]:
-    """A connection to a scratch database that holds the copy, in this version's schema; under the lock."""
+    """A connection to a scratch database that holds the copy, in this version's schema."""
     if source.plain and not source.trusted:
         raise BackupError(f"{source.path.name} is SQL text from outside, which may do anything.")
-    with folder().locked("a part of a copy"), scratch.database("restore of a part") as name:
+    with scratch.database("restore of a part") as name:
         source.check()
         with source.unpacked() as dump:
             proving.load(dump, name, trusted=source.trusted, plain=source.plain)
@@ -136,9 +175,10 @@ def _tell(
     live: Connection,
     source: Source,
     part: str,
+    rows: dict[str, Any],
+    job: str,
     *,
     agent_id: str | None = None,
-    data: dict[str, Any] | None = None,
 ) -> None:
     """The event of it, in the same transaction."""
     live.execute(
@@ -148,7 +188,7 @@ def _tell(
             object_type=telling.TYPE,
             object_id=source.backup,
             agent_id=agent_id,
-            data={"part": re.sub(r"\s+", " ", part), "rows": data or {}},
+            data={"part": re.sub(r"\s+", " ", part), "rows": rows} | ({"job": job} if job else {}),
             label=source.path.name,
             note="",
         )

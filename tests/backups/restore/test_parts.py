@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 from django.db import connection
 
 from agents.models import Agent
 from arcweb.backups import erasures
 from arcweb.backups.exceptions import BackupError
+from arcweb.backups.job_handlers.restoring import part
 from arcweb.backups.restore import parts
 from arcweb.backups.restore.source import of_backup
 from arcweb.events.models import Event
+from arcweb.jobs.context import JobContext
 from memories.models import Document, DocumentSource, Memory
 from tests.backups.restore.conftest import World
 
@@ -102,3 +106,32 @@ def test_what_was_erased_comes_back_by_no_part_of_a_copy(world: World) -> None:
             parts.restore_agent(source, str(gone.pk), name=name)
     found = parts.restore_table(source, "agents.agents")
     assert found["rows"] == 2
+
+
+def test_a_job_that_runs_again_restores_its_part_once(world: World) -> None:
+    """A worker that dies after the commit has its job done again."""
+    job = JobContext(uuid.uuid4(), wanted(world, name="Agent 2 of then"))
+    first = run(job)
+    assert "5 rows of memories" in first
+    again = run(job)
+    assert again == "Restored the agent Agent 2 as Agent 2 of then: an earlier run of this job had done it."
+    assert Agent.objects.filter(name="Agent 2 of then").count() == 1
+    job = JobContext(uuid.uuid4(), wanted(world, table="agents.agents"))
+    place = run(job).split()[3].rstrip(":")
+    assert run(job) == (
+        f"Restored the table agents.agents as {place}: an earlier run of this job had done it."
+    )
+    assert job.snapshot().done == 3
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'restored%'")
+        assert cursor.fetchone() == (1,)
+
+
+def wanted(world: World, **values: str) -> dict[str, str]:
+    return {"backup": world.copies["custom"], "agent": "Agent 2", "name": "", "table": "", **values}
+
+
+def run(job: JobContext) -> str:
+    found = part(job)
+    assert found is not None
+    return str(found["restored"])
