@@ -283,7 +283,8 @@ class ChangedFieldsOnly(_ModelAdmin):
         if row is None:
             raise Http404("It was deleted meanwhile.")
         form.check_unchanged(row)
-        obj.save(update_fields=form.changed_data)
+        written = {field.name for field in obj._meta.concrete_fields}  # what is of many is saved later
+        obj.save(update_fields=[name for name in form.changed_data if name in written])
 
 
 class CountedDeletion(_ModelAdmin):

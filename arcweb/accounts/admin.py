@@ -18,7 +18,7 @@ from arcweb.accounts.guards import stronger, why_not_delete
 from arcweb.accounts.models import UserSession
 from arcweb.accounts.roles import ROLES, role_of
 from arcweb.accounts.user_forms import AddUserForm, ChangeUserForm, GroupForm, PasswordForm
-from arcweb.admin import CountedDeletion
+from arcweb.admin import ChangedFieldsOnly, CountedDeletion
 from arcweb.events.admin import AuditedAdmin
 from arcweb.list_verdict import ListVerdict
 from arcweb.registry import (
@@ -102,7 +102,9 @@ class TickedPermissions(_ModelAdmin):
 
 
 @admin.register(User)
-class UserAdmin(ListVerdict, TickedPermissions, CountedDeletion, AuditedAdmin, DjangoUserAdmin):
+class UserAdmin(
+    ListVerdict, TickedPermissions, CountedDeletion, ChangedFieldsOnly, AuditedAdmin, DjangoUserAdmin
+):
     """People: a name, a role and whether they may log in. Nobody changes somebody who may do more."""
 
     lead = "Who may log in, and as what. A deactivated user is refused at the next request."
@@ -197,11 +199,12 @@ def _acting(form: Any, request: HttpRequest) -> Any:
 
 
 @admin.register(Group)
-class GroupAdmin(ListVerdict, TickedPermissions, AuditedAdmin, DjangoGroupAdmin):
+class GroupAdmin(ListVerdict, TickedPermissions, ChangedFieldsOnly, AuditedAdmin, DjangoGroupAdmin):
     """Groups of single permissions. Those of the roles are kept by every migration: nobody changes them."""
 
     lead = "The three roles are kept by ARC Web. Groups of your own give single permissions beside a role."
     form = GroupForm
+    fields = ("name", "permissions")
 
     def get_form(
         self, request: HttpRequest, obj: Group | None = None, change: bool = False, **kwargs: Any

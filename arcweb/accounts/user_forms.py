@@ -8,15 +8,16 @@ from django import forms
 from django.contrib.auth.forms import AdminPasswordChangeForm, AdminUserCreationForm, UserChangeForm
 from django.contrib.auth.models import Group, Permission, User
 from django.core.exceptions import ValidationError
+from django.db.models import Model
 
 from arcweb.accounts.guards import lacking, last_superuser
 from arcweb.accounts.roles import ROLES, WORDS, role_of
+from arcweb.seen import SeenForm, print_of
 
 if TYPE_CHECKING:
     _ModelForm = forms.ModelForm[User]
-    _GroupModelForm = forms.ModelForm[Group]
 else:
-    _ModelForm = _GroupModelForm = forms.ModelForm
+    _ModelForm = forms.ModelForm
 
 CHOICES = [("", "none: may log in, and sees nothing"), *((role, f"{role}: {WORDS[role]}") for role in ROLES)]
 
@@ -60,7 +61,7 @@ class PasswordForm(AdminPasswordChangeForm):
             self.fields[name].required = True
 
 
-class GroupForm(_GroupModelForm):
+class GroupForm(SeenForm):
     """A group, to which only permissions can be added that `acting`, set by the admin, has."""
 
     acting: User
@@ -76,14 +77,20 @@ class GroupForm(_GroupModelForm):
         return chosen
 
 
-class ChangeUserForm(RoleMixin, UserChangeForm):
+class ChangeUserForm(RoleMixin, SeenForm, UserChangeForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.instance.pk:
-            self.initial.setdefault("role", role_of(self.instance) or "")
+            self.initial.setdefault("role", _role(self.instance))
+
+    def prints(self, row: Model) -> dict[str, str]:
+        return {**super().prints(row), "role": print_of(_role(row))}
+
+    def value_now(self, name: str) -> Any:
+        return _role(self.instance) if name == "role" else super().value_now(name)
 
     def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or self.cleaned_data
+        cleaned = super().clean()
         before = User.objects.get(pk=self.instance.pk)
         active = cleaned.get("is_active", before.is_active)
         superuser = cleaned.get("is_superuser", before.is_superuser)
@@ -102,3 +109,8 @@ class ChangeUserForm(RoleMixin, UserChangeForm):
             self.add_error("is_superuser", "This is your own account: another superuser must take this away.")
         if not before.is_superuser and "role" in self.changed_data:
             self.add_error("role", "This is your own role: somebody else must change it.")
+
+
+def _role(user: Any) -> str:
+    """As the field of RoleMixin says it."""
+    return role_of(user) or ""

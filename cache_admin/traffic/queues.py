@@ -148,7 +148,7 @@ def queues(server: Redis, taken: Held | None, without: Collection[str] = ()) -> 
             Queue(
                 name=name,
                 waiting=waiting,
-                held=taken and taken.by_queue.get(name, 0),
+                held=None if taken is None else taken.by_queue.get(name, 0),
                 held_is_least=taken is not None and taken.total > sum(taken.by_queue.values()),
                 oldest=first.age if first else None,
                 course=courses[key],

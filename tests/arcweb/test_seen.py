@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from threading import Thread
 from typing import Any
 from unittest.mock import patch
 
 import pytest
+from django.contrib.auth.models import Group, Permission, User
 from django.db import connection
 from django.test import Client
 
 from agents.models import Agent
+from arcweb.accounts.roles import role_of
 from arcweb.seen import SeenForm
 from memories.models import Memory
+from tests.people import make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -116,3 +120,75 @@ def test_a_hidden_field_that_was_tampered_with_is_no_error(admin_client: Client,
     fields = {"seen": seen, "name": "ranger", "type": "helper", "config": ""}
     agreed = save(admin_client, path_of(agent), fields).status_code == 302
     assert agreed == (seen != '{"name": 5}')
+
+
+def test_a_mistake_elsewhere_loses_no_change_of_the_other(admin_client: Client) -> None:
+    agent = Agent.objects.create(name="scout", type="helper")
+    mine = {**form_of(admin_client, path_of(agent)), "name": "scout", "type": "helper", "config": "{"}
+    Agent.objects.filter(pk=agent.pk).update(name="ranger")
+    answer = save(admin_client, path_of(agent), mine)
+    assert answer.status_code == 200
+    mine |= {**seen_in(answer), "config": '{"depth": 1}'}
+    assert save(admin_client, path_of(agent), mine).status_code == 302
+    agent.refresh_from_db()
+    assert (agent.name, agent.config) == ("ranger", {"depth": 1})
+
+
+def seen_in(answer: Any) -> dict[str, str]:
+    found = re.search(r'name="seen" value="([^"]*)"', answer.content.decode())
+    assert found is not None
+    return {"seen": html.unescape(found[1])}
+
+
+def test_two_change_a_person(admin_client: Client) -> None:
+    ada = make_user("viewer", "ada")
+    path = f"/auth/user/{ada.pk}/change/"
+    shown = form_of(admin_client, path)
+    assert "password" not in json.loads(shown["seen"])
+    User.objects.filter(pk=ada.pk).update(email="theirs@example.org", first_name="Ada")
+    ada.groups.set(Group.objects.filter(name="operator"))
+    view, add = (Permission.objects.get(codename=f"{verb}_agent") for verb in ("view", "add"))
+    ada.user_permissions.add(view)
+    fields = {"username": "ada", "first_name": "", "last_name": "Byron", "is_active": "on", "role": "viewer"}
+    mine: Any = {**shown, **fields, "email": "mine@example.org", "user_permissions": [str(add.pk)]}
+    answer = save(admin_client, path, mine)
+    page = html.unescape(answer.content.decode())
+    assert answer.status_code == 200
+    assert "Somebody saved another email address meanwhile: “theirs@example.org”." in page
+    assert "Somebody saved other user permissions meanwhile: with “Agents | agent | Can view agent”" in page
+    assert "and without “Agents | agent | Can add agent”, compared with yours." in page
+    assert "mine@example.org" in page
+    assert save(admin_client, path, {**mine, **seen_in(answer)}).status_code == 302
+    ada = User.objects.get(pk=ada.pk)
+    assert (ada.email, ada.first_name, ada.last_name) == ("mine@example.org", "Ada", "Byron")
+    assert role_of(ada) == "operator"
+    assert list(ada.user_permissions.all()) == [add]
+
+
+def test_both_gave_a_person_another_role(admin_client: Client) -> None:
+    ada = make_user("viewer", "ada")
+    path = f"/auth/user/{ada.pk}/change/"
+    mine = {**form_of(admin_client, path), "username": "ada", "is_active": "on", "role": "administrator"}
+    ada.groups.set(Group.objects.filter(name="operator"))
+    answer = save(admin_client, path, mine)
+    assert "another role meanwhile: “operator”. Yours is kept" in html.unescape(answer.content.decode())
+    assert role_of(User.objects.get(pk=ada.pk)) == "operator"
+    assert save(admin_client, path, {**mine, **seen_in(answer)}).status_code == 302
+    assert role_of(User.objects.get(pk=ada.pk)) == "administrator"
+
+
+def test_two_change_a_group(admin_client: Client) -> None:
+    group = Group.objects.create(name="readers")
+    view, add = (Permission.objects.get(codename=f"{verb}_agent") for verb in ("view", "add"))
+    path = f"/auth/group/{group.pk}/change/"
+    shown = form_of(admin_client, path)
+    group.permissions.add(view)
+    assert save(admin_client, path, {**shown, "name": "writers"}).status_code == 302
+    group.refresh_from_db()
+    assert (group.name, list(group.permissions.all())) == ("writers", [view])
+    mine: Any = {**shown, "name": "writers", "permissions": [str(add.pk)]}
+    answer = save(admin_client, path, mine)
+    assert "with “Agents | agent | Can view agent” and without" in html.unescape(answer.content.decode())
+    assert list(group.permissions.all()) == [view]
+    assert save(admin_client, path, {**mine, **seen_in(answer)}).status_code == 302
+    assert list(group.permissions.all()) == [add]

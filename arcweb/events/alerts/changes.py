@@ -13,16 +13,22 @@ from arcweb.events import current_actor, record
 from arcweb.events.alerts.evaluation import rule_of
 from arcweb.events.alerts.models import AlertSetting, AlertStanding, Silence
 from arcweb.events.alerts.rules import Rule, span
+from arcweb.seen import ChangedMeanwhile
 
 #: An alarm may be silent for so long at most; longer is switching it off, which the page shows as such.
 LONGEST_SILENCE = timedelta(days=30)
 
 
-def set_rule(alarm: Alarm, *, threshold: float, lasting: int, off: bool) -> bool:
-    """Change the rule from the next look on; False when that is what it was. The defaults leave no row."""
+def set_rule(alarm: Alarm, *, threshold: float, lasting: int, off: bool, seen: Rule) -> bool:
+    """Change the rule from the next look on; False when that is what it was. The defaults leave no row.
+
+    seen: the rule that the person changed. Raises ChangedMeanwhile when it is no longer that.
+    """
     with transaction.atomic():
         setting = AlertSetting.objects.select_for_update().filter(alarm=alarm.name).first()
         before = rule_of(alarm, setting)
+        if before != seen:
+            raise ChangedMeanwhile
         if (before.threshold, before.lasting, before.off) == (threshold, lasting, off):
             return False
         if (threshold, lasting, off) == (alarm.threshold, alarm.lasting, False):

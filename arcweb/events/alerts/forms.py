@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from arcweb.events.alerts.rules import LONGEST, SHORTEST, Rule, measure, span
+from arcweb.seen import SeenFields, print_of
 
 #: What one click silences for.
 SPANS = {"1h": timedelta(hours=1), "8h": timedelta(hours=8), "1d": timedelta(days=1)}
@@ -22,7 +23,7 @@ def _number(**attrs: str) -> forms.NumberInput:
     return forms.NumberInput(attrs={"class": "field", "autocomplete": "off", **attrs})
 
 
-class RuleForm(forms.Form):
+class RuleForm(SeenFields):
     """A rule's threshold, how long it must hold, and whether it is off."""
 
     threshold = forms.FloatField(widget=_number(step="any"))
@@ -36,14 +37,23 @@ class RuleForm(forms.Form):
     off = forms.BooleanField(label="Switched off: not looked at", required=False)
 
     def __init__(self, rule: Rule, data: Any = None) -> None:
-        super().__init__(
-            data, initial={"threshold": f"{rule.threshold:.15g}", "lasting": rule.lasting, "off": rule.off}
-        )
         self.rule = rule
+        shown = f"{rule.threshold:.15g}"
+        self._values = {"threshold": float(shown), "lasting": rule.lasting, "off": rule.off}
+        super().__init__(data, initial={**self._values, "threshold": shown})
         alarm = rule.alarm
         self.fields["threshold"].label = f"Fires {alarm.fires}" + (f", in {alarm.unit}" if alarm.unit else "")
         self.fields["threshold"].help_text = f"Default: {measure(alarm.threshold, alarm.unit)}."
         self.fields["lasting"].help_text += f" Default: {span(alarm.lasting)}."
+
+    def prints_now(self) -> dict[str, str]:
+        return {name: print_of(value) for name, value in self._values.items()}
+
+    def value_now(self, name: str) -> Any:
+        return self._values[name]
+
+    def called(self, name: str) -> str:
+        return {"threshold": "threshold", "lasting": "number of seconds"}.get(name, name)
 
     def clean_threshold(self) -> float:
         value: float = self.cleaned_data["threshold"]

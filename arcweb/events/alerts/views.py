@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
@@ -21,8 +22,11 @@ from arcweb.events.alerts.board import Line, firing_first, lines, rooms
 from arcweb.events.alerts.channels import find_channel
 from arcweb.events.alerts.forms import SPAN_WORDS, RuleForm, SilenceForm
 from arcweb.limited import limited
+from arcweb.seen import ChangedMeanwhile
 
 CHANGE = "events.change_alert"
+#: Times that a form is looked at again because its rule changed in the same moment.
+MOST_TRIES = 10
 
 
 def may_see(request: HttpRequest, alarm: Alarm) -> bool:
@@ -63,21 +67,23 @@ def alert(request: HttpRequest, name: str) -> HttpResponse:
 
 @require_POST
 def change_rule(request: HttpRequest, name: str) -> HttpResponse:
-    line = _line(request, name, change=True)
-    alarm = line.alarm
-    wanted: dict[str, Any]
-    if "default" in request.POST:
-        wanted = {"threshold": alarm.threshold, "lasting": alarm.lasting, "off": False}
-    else:
-        form = RuleForm(line.rule, request.POST)
+    for _ in range(MOST_TRIES):
+        line = _line(request, name, change=True)
+        alarm, data = line.alarm, request.POST.copy()
+        if "default" in data:
+            data["threshold"], data["lasting"] = f"{alarm.threshold:.15g}", str(alarm.lasting)
+            data.pop("off", None)
+        form = RuleForm(line.rule, data)
         if not form.is_valid():
             return _page(request, line, rule_form=form, status=422)
-        wanted = form.cleaned_data
-    if changes.set_rule(alarm, **wanted):
-        messages.success(request, "The rule was changed. It holds from the next look on.")
-    else:
-        messages.info(request, "The rule is as it was.")
-    return redirect("admin:events_alert_change", name)
+        # On ChangedMeanwhile the form sees the change, and says so.
+        with suppress(ChangedMeanwhile):
+            if changes.set_rule(alarm, **form.cleaned_data, seen=line.rule):
+                messages.success(request, "The rule was changed. It holds from the next look on.")
+            else:
+                messages.info(request, "The rule is as it was.")
+            return redirect("admin:events_alert_change", name)
+    raise Http404("It is changed by others all the time; nothing was saved.")
 
 
 @require_POST

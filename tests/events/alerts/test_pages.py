@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from html import unescape
+from typing import Any
 
 import pytest
+from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
 from arcweb import alarms
 from arcweb.alarms import Alarm, Reading, Unknown
-from arcweb.events.alerts import evaluation
+from arcweb.events.alerts import changes, evaluation
 from arcweb.events.alerts.history import PAGE_SIZE
 from arcweb.events.models import Alert, AlertSetting, AlertStanding, Event, Silence
 from arcweb.samples import taking
@@ -152,6 +154,55 @@ def test_a_threshold_is_changed_and_changed_back(gauge: Gauge, operator: Client)
     measure(gauge, 95)
     assert "switched off" in text(operator, LIST)
     assert "Off not looked at" in text(operator, LIST)
+
+
+def test_two_change_a_threshold(gauge: Gauge, operator: Client) -> None:
+    def seen(page: HttpResponse) -> dict[str, str]:
+        found = re.search(r'name="seen" value="([^"]*)"', page.content.decode())
+        assert found is not None
+        return {"seen": unescape(found[1])}
+
+    shown = seen(operator.get(PAGE))
+    operator.post(PAGE + "rule/", {"threshold": "40", "lasting": "60"})
+    mine = {**shown, "threshold": "50", "lasting": "0"}
+    answer = operator.post(PAGE + "rule/", mine)
+    page = unescape(answer.content.decode())
+    assert answer.status_code == 422
+    assert "Somebody saved another threshold meanwhile: 40. Yours is kept here and not saved yet" in page
+    assert 'value="50"' in page
+    assert AlertSetting.objects.get().threshold == 40
+    back = operator.post(PAGE + "rule/", {**shown, "threshold": "50", "lasting": "0", "default": "1"})
+    assert back.status_code == 302
+    assert AlertSetting.objects.get().threshold == 40, "what was the default was left alone"
+    assert operator.post(PAGE + "rule/", {**mine, **seen(answer)}).status_code == 302
+    setting = AlertSetting.objects.get()
+    assert (setting.threshold, setting.lasting) == (50, 0)
+    # The default is left for another, and what was left alone stays.
+    shown = seen(operator.get(PAGE))
+    operator.post(PAGE + "rule/", {"threshold": "50", "lasting": "30"})
+    assert operator.post(PAGE + "rule/", {**shown, "threshold": "55", "lasting": "0"}).status_code == 302
+    setting = AlertSetting.objects.get()
+    assert (setting.threshold, setting.lasting) == (55, 30)
+
+
+def test_a_threshold_that_is_changed_in_the_same_moment_is_told_too(
+    gauge: Gauge, operator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = operator.get(PAGE).content.decode()
+    found = re.search(r'name="seen" value="([^"]*)"', page)
+    assert found is not None
+    save, saved = changes.set_rule, []
+
+    def another_was_first(alarm: Alarm, **wanted: Any) -> bool:
+        if not saved:
+            saved.append(save(alarm, **{**wanted, "threshold": 40.0}))
+        return save(alarm, **wanted)
+
+    monkeypatch.setattr(changes, "set_rule", another_was_first)
+    mine = {"seen": unescape(found[1]), "threshold": "50", "lasting": "60"}
+    answer = operator.post(PAGE + "rule/", mine)
+    assert "another threshold meanwhile: 40." in unescape(answer.content.decode())
+    assert AlertSetting.objects.get().threshold == 40
 
 
 @pytest.mark.parametrize(
