@@ -18,6 +18,7 @@ def drop_kept() -> None:
     nothing is paused nobody else looks for it before the next start, and no other restore can begin."""
     starting.settle()
     kept.drop_expired()
+    kept.forget_old()
 
 
 @app.task(name="arcweb.backups.tasks.tend_archive", ignore_result=True)

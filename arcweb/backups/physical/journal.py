@@ -91,6 +91,11 @@ class Journal:
         return self.state in (PREPARING, EXCHANGING) or bool(self.undoing)
 
     @property
+    def is_settled(self) -> bool:
+        """Nobody waits for it, and no cluster of it is left."""
+        return self.state in (BROKEN, DROPPED) or (self.state == FINISHED and bool(self.dropped_at))
+
+    @property
     def title(self) -> str:
         return f"the {'undo of the ' if self.undoing else ''}restore {self.id[:8]} to {self.target[:19]} UTC"
 

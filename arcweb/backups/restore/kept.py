@@ -5,14 +5,18 @@ from __future__ import annotations
 import logging
 
 import psycopg
+from django.conf import settings
 from django.db import DatabaseError
 
 from arcweb.backups.exceptions import BackupError, LockedOut
+from arcweb.backups.physical import journal as times
 from arcweb.backups.restore import databases, telling
-from arcweb.backups.restore.journal import DROPPED, FINISHED, WAITING, Journal, now
+from arcweb.backups.restore.journal import BROKEN, DROPPED, FINISHED, WAITING, Journal, now
 from arcweb.backups.restore.running import Running, folder
 
 logger = logging.getLogger(__name__)
+#: Journals that stay whatever they say: twice as many as a page lists.
+KEPT = 100
 NOBODY = "No worker took it up: see that the workers run, then ask again."
 
 
@@ -47,6 +51,36 @@ def drop_expired() -> list[str]:
     except LockedOut:
         return []
     return dropped
+
+
+def forget_old() -> int:
+    """Journals beyond the newest KEPT that nobody needs any more go; how many. For the beat: nothing is done
+    while a restore is under way."""
+    journals = folder()
+    ours = [(one.created_at, journals.path / f"{one.id}.json", _is_settled(one)) for one in journals.all()]
+    kept = times.Journals(settings.ARC_BACKUP_DIR)
+    theirs = [(one.created_at, kept.path_of(one), one.is_settled) for one in kept.all()]
+    old = [path for _, path, settled in sorted(ours + theirs, reverse=True)[KEPT:] if settled]
+    if not old:
+        return 0
+    try:
+        with journals.locked("clearing"):
+            for path in old:
+                path.unlink(missing_ok=True)
+    except LockedOut:
+        return 0
+    except OSError as error:
+        logger.warning("Old journals of restores could not be removed: %s", error)
+    return len(old)
+
+
+def _is_settled(journal: Journal) -> bool:
+    """Nobody waits for it, and nothing of it is left: no prepared database, none of before, no undo."""
+    if journal.state in (BROKEN, DROPPED):
+        return True
+    return journal.state == FINISHED and (
+        bool(journal.dropped_at) or not journal.swap or not journal.live_oid
+    )
 
 
 def _is_due(journal: Journal) -> bool:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from django.conf import settings
 
 from arcweb.backups.restore.running import folder
+from arcweb.embedded.processes import trim_log
 
 
 def spawn(*arguments: str) -> int:
@@ -19,6 +20,7 @@ def spawn(*arguments: str) -> int:
     """
     journals = folder()
     journals.make()
+    trim_log(journals.path / "log")
     log = os.open(journals.path / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         stamp = datetime.now(UTC).isoformat(timespec="seconds")

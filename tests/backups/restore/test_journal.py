@@ -6,11 +6,25 @@ import os
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from arcweb.backups.exceptions import LockedOut
-from arcweb.backups.restore.journal import ASKED, FINISHED, PREPARING, Folder, Journal
+from arcweb.backups.physical import journal as times
+from arcweb.backups.restore import kept, launching
+from arcweb.backups.restore.journal import (
+    ASKED,
+    BROKEN,
+    DROPPED,
+    EXCHANGING,
+    FINISHED,
+    PREPARING,
+    WAITING,
+    Folder,
+    Journal,
+)
+from arcweb.embedded.processes import LONGEST_LOG
 
 
 def journal(**values: object) -> Journal:
@@ -90,3 +104,58 @@ def test_what_nobody_took_up_stands_in_nobodys_way() -> None:
     assert not journal(state=ASKED, created_at=old).is_busy
     assert journal(state=ASKED, created_at=old).is_forgotten
     assert journal(state=PREPARING, created_at=old).is_busy
+
+
+def test_old_journals_go_but_for_the_newest_and_those_that_somebody_needs(
+    tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.ARC_BACKUP_DIR = tmp_path
+    monkeypatch.setattr(kept, "KEPT", 2)
+    folder, kept_times = Folder(tmp_path), times.Journals(tmp_path)
+    day = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+
+    def written(number: int, **values: object) -> Journal:
+        made = journal(created_at=f"2026-01-{number:02}T00:00:00+00:00", **values)
+        folder.write(made)
+        return made
+
+    def at_a_time(number: int, **values: object) -> times.Journal:
+        made = times.Journal.begin("2026-01-01T00:00:00+00:00", {})
+        made.created_at = f"2026-01-{number:02}T00:00:00+00:00"
+        for name, value in values.items():
+            setattr(made, name, value)
+        kept_times.write(made)
+        return made
+
+    old = [
+        written(1, state=BROKEN),
+        written(2, state=DROPPED),
+        written(3, state=FINISHED, live_oid=1, keep_until="2026-01-04", dropped_at="2026-01-04"),
+        written(4, state=FINISHED, swap=False),
+    ]
+    old_times = [at_a_time(5, state=BROKEN), at_a_time(6, state=FINISHED, dropped_at="2026-01-07")]
+    needed = [
+        written(7, state=WAITING, keep_until=day),
+        written(8, state=FINISHED, live_oid=1, keep_until=day),
+        written(9, state=FINISHED, live_oid=1, keep_until="2026-01-10"),  # its database is not dropped yet
+        written(10, state=EXCHANGING),
+        written(20, state=BROKEN),
+    ]
+    needed_times = [at_a_time(11, state=FINISHED, keep_until=day), at_a_time(21, state=BROKEN)]
+
+    with folder.locked("a restore"):
+        assert kept.forget_old() == 0
+    assert kept.forget_old() == len(old) + len(old_times)
+    assert {one.id for one in folder.all()} == {one.id for one in needed}
+    assert {one.id for one in kept_times.all()} == {one.id for one in needed_times}
+    assert kept.forget_old() == 0
+
+
+def test_the_log_of_restores_does_not_grow_for_ever(tmp_path: Path, settings: Any) -> None:
+    settings.ARC_BACKUP_DIR = tmp_path
+    Folder(tmp_path).make()
+    log = tmp_path / "journal" / "log"
+    log.write_bytes(b"x" * (LONGEST_LOG + 1))
+    launching.spawn("recover", "--help")
+    assert log.stat().st_size < LONGEST_LOG // 2
+    assert "backup recover --help" in log.read_text()
