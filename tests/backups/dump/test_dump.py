@@ -15,12 +15,12 @@ import pytest
 from django.db import connection
 
 from agents.models import Agent
-from arcweb.backups import content
+from arcweb.backups import content, one_agent, server
 from arcweb.backups import manifest as manifests
 from arcweb.backups.content import Content
 from arcweb.backups.exceptions import BackupError
 from arcweb.backups.models import Backup
-from arcweb.backups.taking import Options, Quiet, take
+from arcweb.backups.taking import Options, Quiet, Work, take
 from tests.backups.dump.conftest import contents, databases, environment, new_database, rows
 
 
@@ -80,6 +80,23 @@ def test_hashes_that_take_longer_than_the_dump_are_waited_for(
     backup = take(Options(scope={"schema": "agents"}))
     monkeypatch.undo()
     assert taken_content(backup) == contents(schema="agents")
+
+
+def test_a_copy_of_one_agent_that_lost_a_row_on_its_way_is_not_kept(
+    agents: list[Agent], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill = one_agent._fill
+
+    def losing(work: Work, held: Any, name: str, *rest: Any) -> None:
+        fill(work, held, name, *rest)
+        with server.connect(name) as there:
+            there.execute("DELETE FROM agents.memories WHERE position = 5")
+
+    monkeypatch.setattr(one_agent, "_fill", losing)
+    with pytest.raises(BackupError, match=r"differs from them in agents\.memories: it was not kept"):
+        take(Options(scope={"agent": str(agents[0].pk)}))
+    assert [path for path in folder.iterdir() if path.is_file()] == []
+    assert Backup.objects.get().state == "failed"
 
 
 def test_the_manifest_says_what_the_copy_is(agents: list[Agent], folder: Path) -> None:
