@@ -17,7 +17,7 @@ from django.test.utils import CaptureQueriesContext
 
 from arcweb.backups.models import Backup
 from arcweb.backups.physical import drawing, recovery
-from arcweb.backups.physical.journal import CONFIRMED, DROPPED, WAITING, Journal
+from arcweb.backups.physical.journal import CONFIRMED, DROPPED, FINISHED, WAITING, Journal
 from arcweb.backups.physical.timeline import Picture, Point, Stretch
 from arcweb.embedded.stack import Stack
 from arcweb.jobs.models import Job
@@ -118,6 +118,24 @@ def test_what_was_prepared_can_be_discarded(operator: Client) -> None:
     journal = waiting()
     operator.post(f"{PAGE}{journal.id}/discard/")
     assert recovery.journals().read(journal.id).state == DROPPED  # type: ignore[union-attr]
+
+
+def test_before_an_undo_the_page_says_what_is_carried_over_and_afterwards_what_was(operator: Client) -> None:
+    journal = waiting()
+    journal.state, journal.finished_at = FINISHED, journal.created_at
+    recovery.journals().write(journal)
+    page = operator.get(f"{PAGE}{journal.id}/").content.decode()
+    assert "Accounts with their passwords and deactivations, audit events" in page
+    assert page.index("everybody logs in anew") < page.index("Undo the restore</button>")
+    assert page.count('name="typed"') == 1
+    journal.undone_at, journal.facts["undo"] = (
+        journal.created_at,
+        ["All sessions end (3 of them live until now)."],
+    )
+    recovery.journals().write(journal)
+    page = operator.get(f"{PAGE}{journal.id}/").content.decode()
+    assert "All sessions end (3 of them live until now)." in page
+    assert 'name="typed"' not in page
 
 
 def test_without_the_right_nothing_is_seen_and_nothing_done(here: Stack, client: Client) -> None:

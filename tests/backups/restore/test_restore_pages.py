@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
+from html import unescape
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils.timezone import now
 
 from agents.models import Agent
 from arcweb import paused
@@ -83,6 +85,31 @@ def test_a_confirmation_asks_for_the_name_and_starts_a_process(journals: Folder)
     again = browser.post(page(journal, "confirm"), {"typed": str(live)}, follow=True)
     assert "does not wait" in again.content.decode()
     assert Job.objects.count() == 1
+
+
+def test_what_a_superuser_must_do_by_hand_is_said_before_the_confirmation(journals: Folder) -> None:
+    statement = 'ALTER DATABASE "arc" SET "log_min_duration_statement" TO \'5s\';'
+    what = {"what": "the setting log_min_duration_statement", "statement": statement}
+    journal = written(
+        journals, WAITING, facts={"by_hand": [what]}, keep_until=(now() + timedelta(hours=2)).isoformat()
+    )
+    text = unescape(client_of("administrator").get(page(journal)).content.decode())
+    assert 0 < text.index(statement) < text.index("To confirm, type the name of the live database")
+
+
+def test_what_could_not_be_settled_is_told_on_both_pages(journals: Folder) -> None:
+    journal = written(journals, EXCHANGING, facts={"unsettled": "No space left on device."})
+    browser = client_of("administrator")
+    for address in (page(journal), reverse("admin:backups_restores")):
+        text = browser.get(address).content.decode()
+        assert '<span class="state bad">Left half done</span>' in text
+        assert "No space left on device." in text
+        assert "manage.py backup recover" in text
+    with journals.locked("somebody works on it"):
+        assert (
+            "Left half done"
+            not in browser.get(reverse("admin:backups_restores")).content.decode().split("<table")[0]
+        )
 
 
 def test_the_page_follows_what_is_under_way_and_then_stops_asking(journals: Folder) -> None:
