@@ -13,15 +13,18 @@ from typing import Any
 
 import psycopg
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
 
 from arcweb.embedded.layout import Layout
 from tests.browser.chromium import ensure_chromium
 from tests.running import PATIENCE, ROOT, Running, free_port, kill_all
 from tests.stack import CLEARED, delete_data, new_layout
+from tests.waiting import until
 
 #: Pictures of every page that a test opens, and a trace of a test that failed.
 RESULTS = Path(__file__).resolve().parents[2] / "test-results"
+#: Milliseconds that a busy machine may take for anything; five seconds are Playwright's own.
+SOON = 20_000
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,16 @@ def site() -> Iterator[Site]:
         delete_data(layout)
 
 
+def reload_until(page: Page, sign: Locator, there: bool = True) -> None:
+    """Loads the page again and again until the sign is on it, or on it no more."""
+
+    def looked() -> bool:
+        page.reload()
+        return bool(sign.count()) is there
+
+    until(looked, 60, f"{sign} {'' if there else 'no more '}on {page.url}")
+
+
 def wait_for_demo(site: Site) -> None:
     """Until the demo's documents are embedded, so that pages stand still."""
     end = time.monotonic() + 2 * PATIENCE
@@ -110,6 +123,7 @@ def wait_for_demo(site: Site) -> None:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=SOON)
     # Playwright keeps an event loop in this thread, which Django takes for asynchronous code.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
     with sync_playwright() as playwright:
@@ -134,7 +148,7 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
     """A page of a fresh browser profile; the test fails on a script error or a refused (CSP) resource."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(SOON)
     page = context.new_page()
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(f"script error: {error}"))

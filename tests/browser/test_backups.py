@@ -72,8 +72,8 @@ def test_a_copy_is_taken_and_proven_and_found_when_the_disk_spoils_it(site: Site
 def confirm(site: Site, page: Page, button: str) -> None:
     """Types the database's name, and logs in again once the exchange is over: every session has ended."""
     page.get_by_label("To confirm, type").fill("arc")
-    page.get_by_role("button", name=button).click()
-    page.wait_for_timeout(1000)
+    with page.expect_response(lambda answer: answer.request.method == "POST"):
+        page.get_by_role("button", name=button).click()
     for _ in range(LONG // 1000):
         page.goto(f"{site.url}/login/")
         if page.get_by_label("Username").count():

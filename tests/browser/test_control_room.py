@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from arcweb.embedded.stack import Stack
-from tests.browser.conftest import RESULTS, Site
+from tests.browser.conftest import RESULTS, Site, reload_until
 from tests.servers.frozen import frozen, whole
 from tests.stack import THROWAWAY
 from tests.waiting import until
@@ -187,17 +187,14 @@ def test_the_loss_of_redis_logs_nobody_out(profile: Any, site: Site) -> None:
         process = cache.process()
         return process is not None and process.pid != killed.pid
 
-    until(is_back, 30)
+    until(is_back, 60)
     with frozen(whole(cache.process())):
-        for _ in range(60):
-            page.goto(f"{site.url}/agents/agent/")
-            if page.locator(".banner").count():
-                break
-            page.wait_for_timeout(250)
+        page.goto(f"{site.url}/agents/agent/")
+        reload_until(page, page.locator(".banner"))
         expect(page.locator(".banner")).to_contain_text("Redis (cache role)")
         expect(page.get_by_role("link", name="ops-guide")).to_be_visible()
         picture(page, "redis-frozen")
-    expect_well(page, site)
+    reload_until(page, page.locator(".banner"), there=False)
 
 
 def test_a_frozen_postgresql_is_told_and_the_page_comes_back(profile: Any, site: Site) -> None:
@@ -207,19 +204,9 @@ def test_a_frozen_postgresql_is_told_and_the_page_comes_back(profile: Any, site:
     with frozen(whole(postgres.process())):
         page.goto(f"{site.url}/agents/agent/")
         expect(page.get_by_role("heading", level=1)).to_contain_text("PostgreSQL")
-        page.reload()
-        expect(page.get_by_role("heading", name="PostgreSQL is away")).to_be_visible()
+        reload_until(page, page.get_by_role("heading", name="PostgreSQL is away"))
         expect(page.get_by_text("You stay logged in")).to_be_visible()
         picture(page, "postgres-frozen")
     # Nobody touches the page: it looks for itself.
     expect(page.get_by_role("link", name="ops-guide")).to_be_visible(timeout=BACK_WITHIN)
     expect(page.get_by_role("button", name="Log out")).to_be_visible()
-
-
-def expect_well(page: Page, site: Site) -> None:
-    for _ in range(120):
-        page.goto(f"{site.url}/agents/agent/")
-        if not page.locator(".banner").count():
-            return
-        page.wait_for_timeout(250)
-    raise AssertionError("the banner stayed")

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, Response
+from playwright.sync_api import Browser, BrowserContext, Page, Response, expect
 
 from tests.browser.conftest import RESULTS, Site
 
@@ -222,7 +222,7 @@ def test_the_navigation_is_a_menu_on_a_phone(opened: Any, site: Site) -> None:
     button = page.get_by_role("button", name="Menu")
     button.focus()
     page.keyboard.press("Enter")
-    assert menu.is_visible()
+    expect(menu).to_be_visible()
     page.screenshot(path=RESULTS / "page-menu-light-400.png")
     menu.get_by_role("link", name="Memories", exact=True).click()
     page.wait_for_url(re.compile("/memories/memory/"))
@@ -233,8 +233,8 @@ def test_the_pictures_of_the_readme(opened: Any, site: Site) -> None:
     page: Page = opened("light").new_page()
     page.goto(site.url)
     settle(page)
-    assert page.locator("[data-panel] .big").count() >= 5
+    expect(page.locator("[data-panel] .big").nth(4)).to_be_visible()
     page.screenshot(path=RESULTS / "readme-overview.png")
     page.goto(f"{site.url}{PLAIN['search-results']}")
-    assert page.locator("mark").count() > 0
+    expect(page.locator("mark").first).to_be_visible()
     page.screenshot(path=RESULTS / "readme-search.png")

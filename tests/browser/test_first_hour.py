@@ -66,7 +66,7 @@ def test_from_login_to_search(page: Page, site: Site, tmp_path: Path) -> None:
     progress = page.locator("section.job")
     expect(progress).to_have_count(1)
     picture(page, "ingest")
-    expect(page.locator("section.job-succeeded")).to_be_visible(timeout=60_000)
+    expect(page.locator("section.job-succeeded")).to_be_visible(timeout=120_000)
     expect(page.locator("section.job")).not_to_have_attribute("hx-get", re.compile(".*"))
     expect(page.get_by_text(re.compile(r"(\d+) of \1 chunks?"))).to_be_visible()
 

@@ -39,7 +39,7 @@ def test_the_blocker_is_ended_and_who_waited_goes_on(site: Site, page: Page) -> 
         page.get_by_label("To confirm").fill(str(pid))
         page.get_by_role("button", name="End this session").click()
         expect(page.get_by_text("was told to stop, and has ended")).to_be_visible()
-        waiting.join(10)
+        waiting.join(60)
         assert not waiting.is_alive(), "it goes on"
         expect(page.locator("#verdict")).to_contain_text("Nobody waits")
         page.screenshot(path="test-results/postgres-locks-after.png", full_page=True)
