@@ -161,6 +161,8 @@ class Session:
         """For sentences: "idle in transaction for 3 min"."""
         if self.hidden:
             return "in a state that may not be seen"
+        if not self.state:
+            return "a process of PostgreSQL itself"
         verb = "running a statement" if self.active else self.state
         return f"{verb} for {self.in_state_words}"
 

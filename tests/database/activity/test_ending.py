@@ -119,7 +119,9 @@ def test_never_what_belongs_to_postgresql(db: None) -> None:
     assert browser.post(address(background, "cancel/"), {"asked": 0}).status_code == 400
     assert browser.post(address(background, "end/"), {"typed": str(background.pid)}).status_code == 400
     assert ending.cancel(background, 0) is Outcome.GONE
-    assert "belongs to PostgreSQL itself" in browser.get(address(background)).content.decode()
+    said = browser.get(address(background)).content.decode()
+    assert "belongs to PostgreSQL itself" in said
+    assert f"Session {background.name} is a process of PostgreSQL itself; it holds up nobody" in said
 
 
 def test_never_a_replica(db: None) -> None:
