@@ -35,7 +35,7 @@ def test_a_statement_is_cancelled_and_its_session_lives(other: Make) -> None:
     sleeper, session = sleeping(other)
     said = client_of("operator").post(address(session, "cancel/"), {"asked": session.asked}, follow=True)
     assert "was told to stop, and has ended" in said.content.decode()
-    sleeper.threads[0].join(5)
+    sleeper.threads[0].join(60)
     assert isinstance(sleeper.failed[0], psycopg.errors.QueryCanceled)
     assert sleeper.session().state == "idle"
     event = Event.objects.get(kind=ending.CANCEL_TRIED)
@@ -46,7 +46,7 @@ def test_a_statement_is_cancelled_and_its_session_lives(other: Make) -> None:
 def test_a_statement_that_has_ended_takes_no_other_with_it(other: Make) -> None:
     sleeper, seen = sleeping(other)
     sleeper.raw.cancel()
-    sleeper.threads[0].join(5)
+    sleeper.threads[0].join(60)
     sleeper.begin("SELECT pg_sleep(60) /* the next one */")
     until(lambda: sleeper.session().active)
     assert seen.asked is not None

@@ -80,10 +80,10 @@ def test_a_blocked_transaction_is_seen_ended_and_gone(
     assert "there was nothing to cancel" in answer.content.decode()
     assert "2 sessions that wait for it go on" in browser.get(f"{address}end/?next={PAGE}").content.decode()
     browser.post(f"{address}end/", {"typed": str(session.pid), "next": PAGE})
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()
     second.raw.commit()
-    last.join(5)
+    last.join(60)
     third.raw.commit()
     assert tree_of("the-second") is None
     assert not any("the-holder" in one.sentence for one in looks.lock_findings())
@@ -159,7 +159,7 @@ def test_a_prepared_transaction_blocks_without_a_process(
         said = render_to_string("admin/database/activity/_locks.html", shown)
         assert said.count("ROLLBACK PREPARED &#x27;it&#x27;&#x27;s mine&#x27;;") == 2
         one.execute(tree.statement)
-        thread.join(5)
+        thread.join(60)
         assert not thread.is_alive()
     handler["default"].close()
 
