@@ -24,6 +24,8 @@ LOOK = 0.3
 #: Of the pipe, where the system allows it: fewer changes between the two processes.
 PIPE = 1024 * 1024
 FORMATS = {"custom": ["--format=custom", "--compress=0"], "plain": ["--format=plain"]}
+#: Longest name of PostgreSQL's, in bytes.
+NAME = 63
 #: First servers whose pg_dump can leave out extensions one way or the other.
 EXCLUDES_EXTENSIONS, NAMES_EXTENSIONS = 170000, 140000
 
@@ -37,7 +39,7 @@ def take(work: Work) -> Manifest:
     work.say("waiting for the tables' locks")
     with snapshot.hold(schema, work.check) as held:
         if schema and not held.relations:
-            raise BackupError(f"There is no schema {schema!r} with tables in this database.")
+            raise BackupError(f"There is no schema {schema[:NAME]!r} with tables in this database.")
         return dump(work, held, schema=schema)
 
 

@@ -191,6 +191,7 @@ def _fill(
         ]
         _run(work, [*restore, "--section=pre-data", archive], target)
         with server.connect(name, application="arcweb-backup: one agent", check=work.check) as filled:
+            server.lift_limits(filled)
             tables = [one for one in held.relations if one.oid in conditions]
             for number, table in enumerate(tables, 1):
                 work.say(f"copying the agent's rows of {table.qualified}, table {number} of {len(tables)}")

@@ -58,13 +58,13 @@ def database(use: str = "verify") -> Iterator[str]:
     with keeping(use) as keeper:
         try:
             # A restart of the server may end this session; the anchor is another.
-            keeper.execute("SELECT set_config('idle_session_timeout', '0', false)")
+            server.lift_limits(keeper)
             refuse(keeper)
             sweep(keeper)
             keeper.execute(LOCK, [name])
             create(keeper, name)
             with server.connect(name, application=f"arcweb: {use}") as anchor:
-                anchor.execute("SELECT set_config('idle_session_timeout', '0', false)")
+                server.lift_limits(anchor)
                 _refuse_unfit(anchor)
                 yield name
         finally:

@@ -18,6 +18,14 @@ from arcweb.libpq import conninfo
 from arcweb.postgres.connection import GuardedConnection
 
 CONNECT_SECONDS = 5
+#: What a role's settings may hold against work that takes long; each server knows some of them.
+LIMITS = (
+    "statement_timeout",
+    "transaction_timeout",
+    "idle_in_transaction_session_timeout",
+    "idle_session_timeout",
+)
+LIFT = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = ANY (%s)"
 
 
 def database() -> dict[str, Any]:
@@ -62,6 +70,19 @@ def connect(
     if check is not None:
         connection.guard = lambda silence: check()
     return connection
+
+
+def lift_limits(connection: psycopg.Connection[Any]) -> None:
+    """For the rest of that session no time limit of its role, meant for pages, ends what it does."""
+    connection.execute(LIFT, [list(LIMITS)])
+
+
+def reconnect() -> None:
+    """The application's own session is as good as new: it stood idle while something took long, and a time
+    limit of its role, or a restart of the server, may have ended it. Inside a transaction nothing is done."""
+    own = connections[DEFAULT_DB_ALIAS]
+    if not own.in_atomic_block and own.connection is not None and not own.is_usable():
+        own.close()
 
 
 def program(name: str, connection: psycopg.Connection[Any]) -> tools.Program:

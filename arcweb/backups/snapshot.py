@@ -65,6 +65,7 @@ def hold(
     """
     connection = server.connect(database, application="arcweb-backup: snapshot", check=check)
     try:
+        server.lift_limits(connection)
         relations = _lock(connection, schema)
         row = connection.execute("SELECT pg_export_snapshot(), clock_timestamp()").fetchone()
         name, moment = row or ("", datetime.now(UTC))
@@ -79,10 +80,6 @@ def _lock(connection: psycopg.Connection[Any], schema: str) -> list[content.Rela
         wanted = content.relations(connection, schema)
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         try:
-            connection.execute("SET LOCAL statement_timeout = 0")
-            connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-            if connection.info.server_version >= 170000:
-                connection.execute("SET LOCAL transaction_timeout = 0")
             connection.execute(
                 sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(LOCK_SECONDS * 1000))
             )

@@ -18,16 +18,15 @@ from uuid import UUID
 
 import psycopg
 from django.conf import settings
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, transaction
 from django.db.models.functions import Now
 from django.utils.module_loading import import_string
 
-from arcweb.backups import leftovers, seals, takers
+from arcweb.backups import leftovers, seals, server, takers
 from arcweb.backups.exceptions import BackupError, CorruptCopy
 from arcweb.backups.manifest import Manifest
 from arcweb.backups.models import Backup, Schedule
 from arcweb.backups.querysets import installation
-from arcweb.backups.server import first_line
 from arcweb.backups.turns import turn
 from arcweb.backups.work import Context, Options, Quiet, Taker, Work
 from arcweb.events import current_actor, record
@@ -130,14 +129,20 @@ def _explained(taker: Taker, work: Work) -> Manifest:
     try:
         return taker(work)
     except psycopg.Error as error:
-        raise BackupError(f"PostgreSQL ended the backup: {first_line(error)}") from error
+        raise BackupError(f"PostgreSQL ended the backup: {server.first_line(error)}") from error
     except CorruptCopy as error:  # of another copy: of this one there is no row yet that could be bad
         raise BackupError(str(error)) from error
 
 
 def _of_disk(error: OSError, folder: Path) -> BackupError:
+    where = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else folder
+    if where != folder and folder not in where.parents:
+        return BackupError(
+            f"{where} could not be used: {error.strerror or error}. Mend it, then start again."
+        )
+    inside = f" ({where.relative_to(folder)})" if where != folder else ""
     return BackupError(
-        f"The folder of the backups, {folder}, could not be written: {error.strerror or error}. "
+        f"The folder of the backups, {folder}, could not be written: {error.strerror or error}{inside}. "
         "Make room or mend the folder (ARC_BACKUP_DIR), then start again."
     )
 
@@ -163,6 +168,7 @@ def _last(options: Options) -> Manifest | None:
 
 
 def _write(backup: Backup, manifest: Manifest, manifest_sha256: str) -> None:
+    server.reconnect()
     with transaction.atomic():
         parent = Backup.objects.filter(pk=uuid.UUID(manifest.parent)).first() if manifest.parent else None
         won = Backup.objects.filter(pk=backup.pk, state=Backup.State.RUNNING).update(
@@ -202,6 +208,7 @@ def _read_back(work: Work, manifest: Manifest) -> None:
             f"{path} does not read back as it was written. The disk or the memory of this machine is at "
             "fault; the copy is kept and does not count."
         )
+    server.reconnect()
     Backup.objects.filter(pk=work.id, state=Backup.State.WRITTEN).update(
         state=Backup.State.HASHED, hashed_at=Now()
     )
@@ -210,7 +217,7 @@ def _read_back(work: Work, manifest: Manifest) -> None:
 def _fail(backup: Backup, trouble: str) -> None:
     """The row says why. While PostgreSQL is away the next run does: it finds the row abandoned."""
     try:
-        connection.close_if_unusable_or_obsolete()
+        server.reconnect()
         with transaction.atomic():
             if Backup.objects.fail(backup.pk, trouble):
                 record("backup.failed", obj=backup, note=trouble, data={"source": backup.source})
@@ -219,6 +226,7 @@ def _fail(backup: Backup, trouble: str) -> None:
 
 
 def _bad(backup: Backup, trouble: str) -> None:
+    server.reconnect()
     with transaction.atomic():
         if Backup.objects.filter(pk=backup.pk, state=Backup.State.WRITTEN).update(
             state=Backup.State.BAD, trouble=trouble, checked_at=Now()
@@ -230,7 +238,7 @@ def _forget(backup: Backup, folder: Path, file: str) -> None:
     """It was cancelled: neither file nor row stays."""
     leftovers.remove(folder, file)
     try:
-        connection.close_if_unusable_or_obsolete()
+        server.reconnect()
         Backup.objects.filter(pk=backup.pk).delete()
     except DatabaseError:
         logger.exception("The row of the cancelled backup %s stays until the next one", backup.pk)

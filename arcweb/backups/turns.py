@@ -35,7 +35,7 @@ def turn(what: str) -> Iterator[None]:
     may begin, as after a restart of the server.
     """
     with server.connect(application=f"{PREFIX}{what}") as connection:
-        connection.execute("SELECT set_config('idle_session_timeout', '0', false)")
+        server.lift_limits(connection)
         if not _taken(connection):
             holder = connection.execute(HOLDER, [NAME]).fetchone()
             doing, since = holder or ("", "")

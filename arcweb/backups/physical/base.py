@@ -49,6 +49,7 @@ def take(work: Work) -> Manifest:
         line = exits.enter_context(replication.connected())
         found = line.identify()
         plain = exits.enter_context(server.connect(check=work.check))
+        server.lift_limits(plain)
         version, started_at, size, tablespaces, standby = _row(plain, FACTS)
         if tablespaces:
             raise BackupError(

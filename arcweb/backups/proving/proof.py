@@ -119,6 +119,7 @@ def _check_file(
     copy = Copy(path, manifest, encryption.identities() if manifest.file.encryption else [], trusted=trusted)
     with _unpacked(copy, ladder, prover) as unpacked:
         if backup is not None:
+            server.reconnect()
             Backup.objects.filter(pk=backup.pk, state=Backup.State.WRITTEN, sha256=backup.sha256).update(
                 state=Backup.State.HASHED, hashed_at=Now()
             )
@@ -160,6 +161,7 @@ def _unpacked(copy: Copy, ladder: Ladder, prover: Prover | None) -> Iterator[Cop
 
 def _write(backup: Backup, outcome: Outcome) -> None:
     """What came of it, on the row and as an event. A copy that was deleted meanwhile stays deleted."""
+    server.reconnect()
     rows = Backup.objects.present().filter(pk=backup.pk)
     tried: dict[str, Any] = {"check_result": outcome.result, "checked_at": Now()}
     seconds = outcome.result["seconds"]

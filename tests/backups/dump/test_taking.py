@@ -9,6 +9,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ import pytest
 import zstandard
 from django.core.management import call_command
 from django.db import connection
+from psycopg import sql
 
 from agents.models import Agent
 from arcweb.backups import manifest as manifests
@@ -30,6 +32,7 @@ from arcweb.backups import server, snapshot, streams
 from arcweb.backups.exceptions import BackupError, CorruptCopy, LockedOut, SpaceError, ToolError
 from arcweb.backups.leftovers import DIED
 from arcweb.backups.models import Backup, Schedule
+from arcweb.backups.proving.proof import prove
 from arcweb.backups.taking import Options, take
 from arcweb.events.models import Event
 from arcweb.jobs import registry
@@ -490,3 +493,66 @@ def test_half_a_file_of_a_run_that_nobody_knows_goes_after_a_day(agents: list[Ag
     os.utime(old, (1, 1))
     take(Options())
     assert (old.exists(), new.exists()) == (False, True)
+
+
+@pytest.fixture
+def hurried(transactional_db: None) -> Iterator[None]:
+    """Time limits of the database, as a careful administrator sets them for pages."""
+    names = ("statement_timeout", "transaction_timeout", "idle_in_transaction_session_timeout")
+    limits = [*names, "idle_session_timeout"]
+    database = sql.Identifier(str(connection.settings_dict["NAME"]))
+    with server.connect() as session:
+        server.lift_limits(session)
+        for name in limits:
+            session.execute(
+                sql.SQL("ALTER DATABASE {} SET {} = '200ms'").format(database, sql.Identifier(name))
+            )
+        connection.close()
+        try:
+            yield
+        finally:
+            for name in limits:
+                session.execute(sql.SQL("ALTER DATABASE {} RESET {}").format(database, sql.Identifier(name)))
+            connection.close()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_time_limits_that_are_meant_for_pages_end_no_backup(
+    large: None, hurried: None, folder: Path, settings: Any, fails: bool
+) -> None:
+    settings.ARC_BACKUP_RATE_MB = 6  # a second or two
+    if fails:
+
+        def kill() -> None:
+            time.sleep(0.5)
+            children("pg_dump")[0].kill()
+
+        with pytest.raises(ToolError, match="SIGKILL"):
+            take(Options(), Doing(kill))
+        connection.close()
+        assert Backup.objects.get().state == "failed"
+        return
+    backup = take(Options())
+    assert backup.state == "hashed"
+    slow = Doing(lambda: None)
+    slow.progress = lambda *args, **said: time.sleep(0.05)  # type: ignore[method-assign]
+    assert prove(backup.pk, slow).verdict == "proven"
+
+
+def test_what_cannot_be_written_is_named(
+    agents: list[Agent], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.mkdir()
+    (folder / "spool").touch()
+    with pytest.raises(BackupError, match=rf"{folder}, could not be written: File exists \(spool\)"):
+        take(Options(scope={"agent": str(agents[0].pk)}))
+    with monkeypatch.context() as patched:
+        patched.setattr(tempfile, "tempdir", "/nonexistent")
+        with pytest.raises(BackupError, match=r"^/nonexistent/arcweb-pgpass-.* could not be used: No such"):
+            take(Options())
+    next_one_is_fine(folder)
+
+
+def test_a_name_of_ten_thousand_letters_is_not_said_whole(agents: list[Agent], folder: Path) -> None:
+    with pytest.raises(BackupError, match=r"There is no schema 'x{63}' with tables"):
+        take(Options(scope={"schema": "x" * 10_000}))
