@@ -91,6 +91,16 @@ def test_accounts_events_catalogue_and_alerts_stay_as_they_were_live(world: Worl
     assert set(Job.objects.values_list("state", flat=True)) == {"interrupted"}
 
 
+def test_people_who_took_over_each_others_names_keep_them(world: World) -> None:
+    anna, bert = (User.objects.get(username=name) for name in ("anna", "bert"))
+    for who, name in ((anna, "between"), (bert, "anna"), (anna, "bert")):
+        User.objects.filter(pk=who.pk).update(username=name)
+    world.restore()
+    assert User.objects.get(username="anna").pk == bert.pk
+    assert User.objects.get(username="bert").pk == anna.pk
+    assert User.objects.get(username="bert").check_password("the first of anna")
+
+
 def test_schedules_go_on_from_now(world: World, filled: Any) -> None:
     Schedule.objects.update(last_slot="2020-01-01T00:00:00Z")
     Schedule.objects.create(
