@@ -34,6 +34,8 @@ def backup(folder: Path) -> Backup:
 def link_of(client: Client, backup: Backup) -> str:
     answer = client.post(f"/backups/{backup.pk}/download/")
     assert answer.status_code == 200
+    # Not -O -J: curl refuses them beside -C.
+    assert f"curl -C - -o {backup.file} -b " in answer.content.decode()
     return str(answer.context["link"])
 
 
