@@ -36,6 +36,7 @@ def test_the_headline_is_the_newest_proven_restore_point() -> None:
     copy("hashed", timedelta(minutes=5))
     page = client_of("viewer").get(LIST).content.decode()
     assert "Last proven restore point of PostgreSQL: 3 h ago." in page
+    assert "3, 2 proven" in page
     assert stand().state == "good"
     assert (stand().copies, stand().proven) == (3, 2)
 

@@ -27,7 +27,7 @@ KINDS = {
 
 class Create(Subcommand):
     name = "create"
-    help = "Takes a backup and waits for it; prints its id and its file."
+    help = "Takes a backup and waits for it; prints its id and its file. `backup verify` proves it."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -39,7 +39,8 @@ class Create(Subcommand):
         parser.add_argument(
             "--format",
             metavar="FORMAT",
-            help="custom: for pg_restore, zstd (the default); plain: SQL as pg_dump | gzip; base: physical",
+            help="custom: for pg_restore, zstd (the default); plain: SQL as pg_dump | gzip; "
+            "base: the whole server; incremental: what changed on it since the last base",
         )
         part = parser.add_mutually_exclusive_group()
         part.add_argument("--schema", metavar="NAME", help="only that schema, such as agents")
@@ -58,11 +59,14 @@ class Create(Subcommand):
 
     def show(self, found: dict[str, Any], out: OutputWrapper) -> None:
         out.write(f"{found['id']}  {found['path']}")
-        out.write(f"{size(found['bytes'])} in {found['seconds']:.1f} s; {found['state']}, not yet verified.")
+        out.write(f"{size(found['bytes'])} in {found['seconds']:.1f} s; {found['state']}, not yet proven.")
+        out.write(f"Prove it with: manage.py backup verify {found['id'][:8]}")
 
 
 def _agent(text: str) -> str:
     try:
         return str(uuid.UUID(text))
     except ValueError:
-        raise ArgumentTypeError(f"{text!r} is no agent's id, which is a UUID") from None
+        raise ArgumentTypeError(
+            f"{text!r} is no agent's id, which is a UUID and stands in the address of its page"
+        ) from None

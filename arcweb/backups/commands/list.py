@@ -13,6 +13,9 @@ from arcweb.backups.commands.base import EXIT_CODES, Subcommand
 from arcweb.backups.models import Backup
 from arcweb.charts import size
 
+#: The state in the words of the pages and the handbook.
+WORDS = {"verified": "proven"}
+
 
 class List(Subcommand):
     name = "list"
@@ -48,7 +51,7 @@ class List(Subcommand):
         for line in found["troubles"]:
             out.write(line)
         if found["from"] == "manifests":
-            out.write("As the manifests say; whether a copy was verified is known to PostgreSQL alone.")
+            out.write("As the manifests say; whether a copy was proven is known to PostgreSQL alone.")
         if not found["backups"]:
             out.write("There is no copy yet. Take one with: manage.py backup create")
         for one in found["backups"]:
@@ -56,7 +59,7 @@ class List(Subcommand):
             taken = one["taken_at"][:19].replace("T", " ") + " UTC" if one["taken_at"] else "not taken"
             weight = size(one["bytes"]) if one["bytes"] else "-"
             out.write(
-                f"{one['id']}  {taken}  {one['state']:<8}  {weight:>9}  "
+                f"{one['id']}  {taken}  {WORDS.get(one['state'], one['state']):<8}  {weight:>9}  "
                 f"{one['source']} {one['format']}{scope}  {one['file'] or one['trouble']}"
                 f"{'  (from elsewhere)' if one['elsewhere'] else ''}"
             )

@@ -43,7 +43,8 @@ class Verify(Subcommand):
         parser.add_argument(
             "copy",
             metavar="ID|FILE",
-            help="the id of a copy, or its beginning; or the path of a file with its manifest beside it",
+            help="the id of a copy, or its first eight characters or more; or the path of a file with its "
+            "manifest beside it",
         )
         parser.add_argument(
             "--trust",

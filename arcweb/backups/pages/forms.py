@@ -42,7 +42,7 @@ class TakeForm(forms.Form):
     agent = forms.UUIDField(
         required=False,
         label="Agent",
-        help_text="Its id, from the address of its page. Only for one agent.",
+        help_text="Its id, which stands in the address of its page. Only for one agent.",
         widget=forms.TextInput(attrs={"class": "field mono", "size": 38, "spellcheck": "false"}),
         error_messages={
             "invalid": "This is no id of an agent: it looks like 1a2b3c4d-0000-4000-8000-000000000000."
@@ -53,7 +53,7 @@ class TakeForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         chosen = super().clean() or self.cleaned_data
         if chosen.get("kind") == "agent" and not chosen.get("agent") and "agent" not in self.errors:
-            self.add_error("agent", "Say which agent.")
+            self.add_error("agent", "Say which agent. Its id stands in the address of its page.")
         return chosen
 
     def options(self) -> Options:

@@ -11,6 +11,7 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connections
+from django.db.models.functions import Now
 
 from agents.models import Agent
 from arcweb.backups import catalogue
@@ -50,6 +51,13 @@ def test_create_prints_id_and_path(agents: list[Agent], folder: Path) -> None:
     assert found["scope"] == {"schema": "agents"}
     assert Path(found["path"]).exists()
     assert f"{backup.pk}  2" in said("list")
+    Backup.objects.update(state="verified", verified_at=Now())
+    assert "UTC  proven  " in said("list")
+
+
+def test_create_says_how_the_copy_is_proven(agents: list[Agent], folder: Path) -> None:
+    words = said("create", "--schema", "agents")
+    assert f"manage.py backup verify {str(Backup.objects.get().pk)[:8]}" in words
 
 
 def test_wrong_usage_and_wrong_wishes(agents: list[Agent], folder: Path) -> None:
