@@ -138,6 +138,22 @@ def test_other_forms_of_pg_dump_are_known(kind: str, sql: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("LANGUAGE sql", ""),
+        ("LANGUAGE sql SECURITY DEFINER", "rights of its owner"),
+        ("LANGUAGE c", "only functions in plpgsql and sql"),
+        ("LANGUAGE sql LANGUAGE c", "only functions in plpgsql and sql"),
+    ],
+)
+def test_functions_are_of_known_languages_and_of_nobodys_rights(more: str, said: str) -> None:
+    words = statements.words(f"CREATE FUNCTION a.f() RETURNS void {more} AS 'SELECT';")
+    found = entries._why_not_function(words)
+    assert said in found
+    assert bool(found) == bool(said)
+
+
+@pytest.mark.parametrize(
     "copy",
     [
         "",
