@@ -16,7 +16,7 @@ from arcweb.embedded.layout import Layout
 from tests.stack import CLEARED
 
 ROOT = Path(__file__).resolve().parents[1]
-PATIENCE = 120.0
+PATIENCE = 240.0
 
 
 def free_port() -> int:
@@ -48,7 +48,8 @@ class Running:
             start_new_session=True,
         )
         self.said = ""
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     def _listen(self) -> None:
         assert self.process.stdout is not None
@@ -64,7 +65,7 @@ class Running:
 
     def exit_code(self) -> int:
         code = self.process.wait(PATIENCE)
-        time.sleep(0.1)  # the rest of what it said
+        self._listener.join(2)  # the rest of what it said, unless a child of it still may say something
         return code
 
 

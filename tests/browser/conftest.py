@@ -106,7 +106,7 @@ def reload_until(page: Page, sign: Locator, there: bool = True) -> None:
 
 def wait_for_demo(site: Site) -> None:
     """Until the demo's documents are embedded, so that pages stand still."""
-    end = time.monotonic() + 2 * PATIENCE
+    end = time.monotonic() + PATIENCE
     # Asked by a connection of its own: a process of Django's each time would take the demo's processor.
     with site.connect(autocommit=True) as connection:
         while True:
