@@ -7,6 +7,7 @@ account and root gets to the socket.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -39,6 +40,8 @@ from arcweb.embedded.server_user import ServerUser, server_user
 Check = Callable[[], None]
 #: How scratch folders are called; one that was left by a killed process is a day old at most.
 SCRATCH = "base-"
+#: Seconds after which one that nobody holds goes with the next.
+LEFT = 24 * 3600.0
 #: Of every cluster that is only looked at. What a copy says of these is not believed.
 SETTINGS = {
     "listen_addresses": "",
@@ -122,6 +125,7 @@ def scratch(room: int, *, beside: Path | None = None) -> Iterator[Path]:
     room: bytes that must fit. beside: a folder on whose disk it has to be. Raises SpaceError, OSError.
     """
     parent = beside or _scratch_parent()
+    _sweep(parent)
     if free_bytes(parent) < room + RESERVE:
         raise SpaceError(
             f"{parent} has {free_bytes(parent) // 1024**2:,} MB free, and unpacking the copy takes about "
@@ -130,9 +134,26 @@ def scratch(room: int, *, beside: Path | None = None) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=parent))
     try:
         folder.chmod(0o711)  # passable: inside, each cluster is closed to all but its own account
-        yield folder
+        held = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            yield folder
+        finally:
+            os.close(held)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep(parent: Path) -> None:
+    for path in parent.glob(f"{SCRATCH}*"):
+        with suppress(OSError):
+            held = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
+            try:
+                if time.time() - os.fstat(held).st_ctime > LEFT:
+                    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(held)
 
 
 def _scratch_parent() -> Path:

@@ -111,6 +111,18 @@ def test_a_copy_from_outside_is_not_started(here: Stack, story: Story) -> None:
     assert chain.newest(chain.known(), system) is None
 
 
+def test_a_cluster_that_a_killed_proof_left_goes_with_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tmp_path / f"{cluster.SCRATCH}left"
+    (left / "part0").mkdir(parents=True)
+    with cluster.scratch(0, beside=tmp_path) as held:
+        assert left.exists(), "it is not old"
+        monkeypatch.setattr(cluster, "LEFT", -1.0)
+        with cluster.scratch(0, beside=tmp_path):
+            assert (left.exists(), held.exists()) == (False, True)
+
+
 def test_what_is_newest_stands_in_the_log_whatever_a_clock_said(here: Stack, story: Story) -> None:
     ahead = replace(story.whole, taken_at=story.whole.taken_at + timedelta(days=400))
     Backup.objects.filter(pk=story.whole.id).update(manifest=seals.sealed(ahead).to_json())
