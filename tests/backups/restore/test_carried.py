@@ -101,6 +101,16 @@ def test_people_who_took_over_each_others_names_keep_them(world: World) -> None:
     assert User.objects.get(username="bert").check_password("the first of anna")
 
 
+def test_who_took_over_the_name_of_somebody_deleted_keeps_it(world: World) -> None:
+    anna, carl = (User.objects.get(username=name) for name in ("anna", "carl"))
+    carl.delete()
+    User.objects.filter(pk=anna.pk).update(username="carl")
+    world.restore()
+    assert User.objects.get(username="carl").pk == anna.pk
+    returned = User.objects.get(username__startswith="carl-deleted-")
+    assert not returned.is_active
+
+
 def test_schedules_go_on_from_now(world: World, filled: Any) -> None:
     Schedule.objects.update(last_slot="2020-01-01T00:00:00Z")
     Schedule.objects.create(

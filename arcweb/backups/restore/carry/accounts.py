@@ -28,6 +28,12 @@ FROM pg_temp.matched, pg_temp.carried_users AS carried
 WHERE auth_user.id = matched.new_id AND carried.id = matched.live_id
   AND auth_user.username <> carried.username
 """
+#: Somebody deleted live comes back with the copy; the name may have gone to another since.
+FREE_NAMES_OF_THE_DELETED = """
+UPDATE auth_user SET username = left(username, 120) || '-deleted-' || left(md5(random()::text || id), 8)
+WHERE NOT EXISTS (SELECT FROM pg_temp.matched WHERE new_id = auth_user.id)
+  AND EXISTS (SELECT FROM pg_temp.carried_users AS carried WHERE carried.username = auth_user.username)
+"""
 NUMBER = """
 UPDATE pg_temp.matched SET new_id = CASE
     WHEN EXISTS (SELECT FROM auth_user WHERE id = live_id)
@@ -107,6 +113,7 @@ def carry(both: Both, taken_at: str) -> list[str]:
     columns = [name for name in both.columns("auth_user") if name != "id"]
     both.do(MATCH)
     both.do(FREE_NAMES)
+    both.do(FREE_NAMES_OF_THE_DELETED)
     renewed = both.do(
         sql.SQL(
             "UPDATE auth_user SET ({}) = ROW ({}) FROM pg_temp.matched, pg_temp.carried_users AS carried "
