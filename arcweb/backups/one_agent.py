@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import psycopg
+from django.db import connection
 from psycopg import sql
 
 from arcweb.backups import content, leftovers, scratch, server, snapshot
@@ -57,7 +58,30 @@ INDEXES = """
     JOIN pg_namespace AS n ON n.oid = c.relnamespace
     WHERE n.nspname = %s AND c.relkind IN ('i', 'I') AND m.amname = ANY (%s)
 """
+#: Ids named when several agents bear one name.
+MOST_NAMED = 5
 Conditions = dict[int, sql.Composable]
+
+
+def identify(said: str) -> str:
+    """The id of the agent that has this id, or alone bears this name, now. Raises BackupError."""
+    try:
+        where, value = "id", str(uuid.UUID(said))
+    except ValueError:
+        where, value = "name", said
+    with connection.cursor() as cursor:
+        cursor.execute(
+            sql.SQL("SELECT id::text FROM agents.agents WHERE {} = %s LIMIT %s").format(
+                sql.Identifier(where)
+            ),
+            [value, MOST_NAMED],
+        )
+        found = [id_ for (id_,) in cursor.fetchall()]
+    if len(found) == 1:
+        return str(found[0])
+    if found:
+        raise BackupError(f"Several agents are called {said!r}: give the id of one ({', '.join(found)}).")
+    raise BackupError(f"There is no agent with this {where}: {said}.")
 
 
 class Dump(Protocol):

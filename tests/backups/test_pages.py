@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pytest_django import DjangoAssertNumQueries
 
+from agents.models import Agent
 from arcweb.backups.models import Backup
 from arcweb.backups.standing import standings
 from arcweb.jobs.models import Job
@@ -162,11 +163,22 @@ def test_taking_asks_for_one_job_however_often_it_is_clicked() -> None:
 
 def test_what_is_missing_or_wrong_in_the_form_is_said() -> None:
     client = client_of("operator")
-    assert "Say which agent." in client.post(f"{LIST}take/", {"kind": "agent"}).content.decode()
+    assert "Say which agent, by its name or its id." in client.post(f"{LIST}take/", {"kind": "agent"}).content.decode()
     wrong = client.post(f"{LIST}take/", {"kind": "agent", "agent": "x"}).content.decode()
-    assert "This is no id of an agent" in wrong
+    assert "There is no agent with this name: x." in wrong
+    for _ in range(2):
+        Agent.objects.create(name="twin", type="assistant")
+    several = client.post(f"{LIST}take/", {"kind": "agent", "agent": "twin"}).content.decode()
+    assert "Several agents are called &#x27;twin&#x27;: give the id of one" in several
     assert client.post(f"{LIST}take/", {"kind": "everything"}).status_code == 200
     assert not Job.objects.filter(kind="backup").exists()
+
+
+def test_an_agent_is_chosen_by_name_or_id() -> None:
+    client, agent = client_of("operator"), Agent.objects.create(name="the only one", type="assistant")
+    for said in (agent.name, str(agent.pk)):
+        assert client.post(f"{LIST}take/", {"kind": "agent", "agent": said}).status_code == 302
+    assert Job.objects.get(kind="backup").params["scope"] == {"agent": str(agent.pk)}
 
 
 def test_verifying_asks_for_one_job_and_only_where_there_is_a_copy() -> None:

@@ -226,3 +226,11 @@ def test_the_newest_jobs_are_looked_through(login: Login, monkeypatch: pytest.Mo
     assert "Dig a Pond" not in text
     older = text.split('rel="next" href="')[1].split('"')[0].replace("&amp;", "&")
     assert "Dig a Pond" in client.get(LIST + older).content.decode()
+
+
+def test_facts_show_what_was_asked_for_and_nothing_empty(login: Login) -> None:
+    shown = page(login("view_job"), make(params={"depth": 0, "deep": False, "scope": {}, "schedule": None}))
+    assert '<dt>depth</dt><dd class="mono">0</dd>' in shown
+    assert '<dt>deep</dt><dd class="mono">False</dd>' in shown
+    assert "<dt>scope</dt>" not in shown
+    assert "<dt>schedule</dt>" not in shown

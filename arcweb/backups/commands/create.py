@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import OutputWrapper
@@ -13,6 +12,7 @@ from arcweb.backups.commands.base import Subcommand
 from arcweb.backups.commands.restore import ended_in_order
 from arcweb.backups.exceptions import BackupError
 from arcweb.backups.models import Source
+from arcweb.backups.one_agent import identify
 from arcweb.backups.taking import Options, take
 from arcweb.charts import size
 
@@ -44,7 +44,7 @@ class Create(Subcommand):
         )
         part = parser.add_mutually_exclusive_group()
         part.add_argument("--schema", metavar="NAME", help="only that schema, such as agents")
-        part.add_argument("--agent", metavar="ID", type=_agent, help="only that agent with its memories")
+        part.add_argument("--agent", metavar="NAME", help="only that agent, by name or id, with its memories")
 
     def run(self, options: dict[str, Any]) -> dict[str, Any]:
         source = KINDS[options["kind"]]
@@ -53,6 +53,8 @@ class Create(Subcommand):
         wanted = options.get("format") or (formats[0] if formats else "rdb")
         if scope and wanted not in ("custom", "plain"):
             raise BackupError("--schema and --agent are for the formats custom and plain of PostgreSQL.")
+        if "agent" in scope:
+            scope["agent"] = identify(scope["agent"])
         with ended_in_order():
             backup = take(Options(source=source, format=wanted, scope=scope))
         return catalogue.as_json(backup)
@@ -61,12 +63,3 @@ class Create(Subcommand):
         out.write(f"{found['id']}  {found['path']}")
         out.write(f"{size(found['bytes'])} in {found['seconds']:.1f} s; {found['state']}, not yet proven.")
         out.write(f"Prove it with: manage.py backup verify {found['id'][:8]}")
-
-
-def _agent(text: str) -> str:
-    try:
-        return str(uuid.UUID(text))
-    except ValueError:
-        raise ArgumentTypeError(
-            f"{text!r} is no agent's id, which is a UUID and stands in the address of its page"
-        ) from None

@@ -6,7 +6,9 @@ from typing import Any
 
 from django import forms
 
+from arcweb.backups.exceptions import BackupError
 from arcweb.backups.models import Format, Source
+from arcweb.backups.one_agent import identify
 from arcweb.backups.taking import Options
 
 #: What can be taken, in words: value → (source, format, scope).
@@ -39,26 +41,33 @@ class TakeForm(forms.Form):
         label="What",
         initial="database",
     )
-    agent = forms.UUIDField(
+    agent = forms.CharField(
         required=False,
+        max_length=300,
         label="Agent",
-        help_text="Its id, which stands in the address of its page. Only for one agent.",
-        widget=forms.TextInput(attrs={"class": "field mono", "size": 38, "spellcheck": "false"}),
-        error_messages={
-            "invalid": "This is no id of an agent: it looks like 1a2b3c4d-0000-4000-8000-000000000000."
-        },
+        help_text="Its name or its id. Only for one agent.",
+        widget=forms.TextInput(attrs={"class": "field", "size": 38, "spellcheck": "false"}),
     )
     verify = forms.BooleanField(required=False, initial=True, label="Prove it afterwards, by restoring it")
 
     def clean(self) -> dict[str, Any]:
         chosen = super().clean() or self.cleaned_data
         if chosen.get("kind") == "agent" and not chosen.get("agent") and "agent" not in self.errors:
-            self.add_error("agent", "Say which agent. Its id stands in the address of its page.")
+            self.add_error("agent", "Say which agent, by its name or its id.")
         return chosen
+
+    def clean_agent(self) -> str:
+        said: str = self.cleaned_data["agent"]
+        if self.data.get("kind") != "agent" or not said:
+            return ""
+        try:
+            return identify(said)
+        except BackupError as error:
+            raise forms.ValidationError(str(error)) from None
 
     def options(self) -> Options:
         """What was chosen; only of a valid form."""
         _, source, format_, scope = KINDS[self.cleaned_data["kind"]]
         if self.cleaned_data["kind"] == "agent":
-            scope = {"agent": str(self.cleaned_data["agent"])}
+            scope = {"agent": self.cleaned_data["agent"]}
         return Options(source, format_, dict(scope), verify=self.cleaned_data["verify"])

@@ -61,12 +61,19 @@ def test_create_says_how_the_copy_is_proven(agents: list[Agent], folder: Path) -
 
 
 def test_wrong_usage_and_wrong_wishes(agents: list[Agent], folder: Path) -> None:
-    for arguments in (["create", "--agent", "x"], ["create", "--kind", "mongo"], ["creat"], []):
+    for arguments in (["create", "--kind", "mongo"], ["creat"], []):
         with pytest.raises(CommandError):
             call_command("backup", *arguments)
     code, found = run("create", "--format", "cpio")
     assert (code, found["ok"]) == (1, False)
     assert "known: custom, plain" in found["error"]
+    code, found = run("create", "--agent", "nobody")
+    assert (code, found["error"]) == (1, "There is no agent with this name: nobody.")
+
+
+def test_an_agent_is_named(agents: list[Agent], folder: Path) -> None:
+    code, found = run("create", "--agent", agents[0].name)
+    assert (code, found["scope"]) == (0, {"agent": str(agents[0].pk)})
 
 
 def test_a_catalogue_that_is_gone_is_made_again(agents: list[Agent], folder: Path) -> None:
