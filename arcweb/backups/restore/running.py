@@ -169,9 +169,10 @@ class Running:
         try:
             return health.check(self.journal)
         except (BackupError, psycopg.Error) as error:
-            if not self.journal.live_oid:
+            pause = paused.read(settings.ARC_BACKUP_DIR)
+            # Before anybody works in it nothing of value is lost with it; once our pause ended, somebody may.
+            if not self.journal.live_oid or pause is None or pause.restore != self.journal.id:
                 raise
-            # Before anybody works in it: nothing of value is lost with it.
             exchange.back(self.journal)
             raise BackupError(
                 f"The restored database does not work, so the one of before is live again: {in_words(error)}"

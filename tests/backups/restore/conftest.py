@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import time
 import uuid
@@ -219,3 +220,14 @@ def superuser(database: str = "postgres") -> Iterator[psycopg.Connection[Any]]:
         autocommit=True,
     ) as connection:
         yield connection
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """Inside, this process and its children can write no byte to any file, as on a disk without room."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -22,7 +22,7 @@ from arcweb.backups.restore import asking, databases, doing, kept, recovery, saf
 from arcweb.backups.restore.journal import BROKEN, FINISHED, WAITING, Journal
 from arcweb.backups.restore.running import Running, folder
 from arcweb.backups.restore.source import of_backup
-from tests.backups.restore.conftest import WHO, Filled, World, led_to, new_world, superuser
+from tests.backups.restore.conftest import WHO, Filled, World, full_disk, led_to, new_world, superuser
 from tests.backups.restore.test_commands import backup
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -282,3 +282,33 @@ def test_a_new_database_that_does_not_work_is_settled_by_the_one_of_before(at: L
     assert found.state == WAITING
     kept.discard(found)
     at.waiting = None
+
+
+def test_what_was_written_since_the_pages_answer_is_not_taken_away(at: Lasting) -> None:
+    world, journal = at.world, at.ready("restore")
+    asking.confirmed(journal, world.live, WHO)
+    killed("exchange: renamed", lambda: doing.finish(journal))
+    with full_disk():
+        said, (left,) = recovery.settle()
+    assert (said, left.whole) == ([], True)
+    assert not paused.is_on(world.backups)
+    Agent.objects.create(name="written since", type="assistant")
+    connections.close_all()
+
+    def limit(number: int) -> None:
+        with superuser() as above:
+            above.execute(
+                sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}").format(sql.Identifier(world.live), number)
+            )
+
+    limit(0)
+    try:
+        with pytest.raises(BackupError, match="too many connections for database"):
+            recovery.recover()
+    finally:
+        limit(-1)
+    (said_then,) = recovery.recover()
+    assert said_then.startswith("Finished the restore")
+    assert world.oid() == journal.new_oid
+    assert Agent.objects.filter(name="written since").exists()
+    at.waiting, at.restored = None, folder().read(journal.id)
