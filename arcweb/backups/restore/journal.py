@@ -202,8 +202,10 @@ class Folder:
                     "Another restore or undo is under way here. Wait for its end: two at once would replace "
                     "each other's work."
                 )
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, f"{os.getpid()} {holder}\n".encode(), 0)
+            # The kernel holds the lock; its text is for people, and a full disk takes none.
+            with suppress(OSError):
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, f"{os.getpid()} {holder}\n".encode(), 0)
             yield
         finally:
             os.close(handle)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from django.conf import settings
@@ -20,11 +21,13 @@ def spawn(*arguments: str) -> int:
     """
     journals = folder()
     journals.make()
-    trim_log(journals.path / "log")
+    with suppress(OSError):  # a full disk must not keep away who settles
+        trim_log(journals.path / "log")
     log = os.open(journals.path / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         stamp = datetime.now(UTC).isoformat(timespec="seconds")
-        os.write(log, f"{stamp} backup {' '.join(arguments)}\n".encode())
+        with suppress(OSError):
+            os.write(log, f"{stamp} backup {' '.join(arguments)}\n".encode())
         # A child of a child: nobody here has to wait for its end, and it leaves no zombie.
         done = subprocess.run(
             [

@@ -6,6 +6,8 @@ who they are.
 
 from __future__ import annotations
 
+import logging
+import subprocess
 import time
 from collections.abc import Callable
 
@@ -19,6 +21,7 @@ from arcweb.accounts.context import theme
 from arcweb.backups.restore import launching, recovery, showing
 from arcweb.backups.restore.running import folder
 
+logger = logging.getLogger(__name__)
 RETRY_AFTER = 3  # seconds
 #: Seconds between two tries to settle what a killed restore left.
 RECOVER_EVERY = 15.0
@@ -47,7 +50,10 @@ class PauseMiddleware:
         if time.monotonic() - self._recovered < RECOVER_EVERY or not recovery.needed():
             return
         self._recovered = time.monotonic()
-        launching.spawn("recover")
+        try:
+            launching.spawn("recover")
+        except (OSError, subprocess.SubprocessError):
+            logger.exception("manage.py backup recover could not be started.")
 
     def _steps(self, request: HttpRequest) -> HttpResponse | None:
         """The live part of the restore's page, for whoever had that page."""

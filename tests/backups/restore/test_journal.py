@@ -25,6 +25,7 @@ from arcweb.backups.restore.journal import (
     Journal,
 )
 from arcweb.embedded.processes import LONGEST_LOG
+from tests.backups.restore.conftest import full_disk
 
 
 def journal(**values: object) -> Journal:
@@ -159,3 +160,19 @@ def test_the_log_of_restores_does_not_grow_for_ever(tmp_path: Path, settings: An
     launching.spawn("recover", "--help")
     assert log.stat().st_size < LONGEST_LOG // 2
     assert "backup recover --help" in log.read_text()
+
+
+def test_a_full_disk_keeps_nobody_from_the_lock_nor_from_starting_who_settles(
+    tmp_path: Path, settings: Any
+) -> None:
+    settings.ARC_BACKUP_DIR = tmp_path
+    folder = Folder(tmp_path)
+    folder.make()
+    with (folder.path / "log").open("wb") as log:
+        log.truncate(LONGEST_LOG + 1)
+    with full_disk():
+        with pytest.raises(OSError, match="File too large"):
+            folder.write(journal())
+        with folder.locked("recovery"):
+            assert folder.is_locked()
+        assert launching.spawn("recover", "--help") > 0

@@ -8,7 +8,8 @@ from html import unescape
 from typing import Any
 
 import pytest
-from django.test import Client
+from django.http import HttpResponse
+from django.test import Client, RequestFactory
 from django.urls import reverse
 from django.utils.timezone import now
 
@@ -18,7 +19,7 @@ from arcweb.backups import erasures
 from arcweb.backups.exceptions import BackupError
 from arcweb.backups.restore import showing
 from arcweb.backups.restore.journal import ASKED, EXCHANGING, FINISHED, RUNS, WAITING, Folder, Journal
-from arcweb.backups.restore.middleware import explain  # noqa: F401 - the middleware is installed
+from arcweb.backups.restore.middleware import PauseMiddleware
 from arcweb.celery import app
 from arcweb.events.models import Event
 from arcweb.jobs.models import Job
@@ -160,6 +161,15 @@ def test_while_it_is_paused_pages_say_so_and_no_task_begins(
     assert browser.get("/").status_code == 200
     task()
     assert ran == [1]
+
+
+def test_a_pause_whose_recovery_cannot_be_started_is_a_page_and_no_error(journals: Folder) -> None:
+    journals.make()
+    paused.begin(journals.path.parent, paused.Pause("", "", ""))
+    (journals.path / "log").mkdir()  # it cannot be opened
+    answer = PauseMiddleware(lambda request: HttpResponse("in"))(RequestFactory().get("/"))
+    assert answer.status_code == 503
+    assert "A backup is being put in place" in answer.content.decode()
 
 
 def test_an_erasure_is_written_down_and_done(journals: Folder) -> None:
