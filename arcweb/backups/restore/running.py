@@ -31,7 +31,14 @@ from arcweb.backups.restore import (
     safety,
     telling,
 )
-from arcweb.backups.restore.carry import CARRIED, by_hand, carry_over, settle_alone
+from arcweb.backups.restore.carry import (
+    CARRIED,
+    LIVE_UNREAD,
+    by_hand,
+    by_hand_alone,
+    carry_over,
+    settle_alone,
+)
 from arcweb.backups.restore.journal import (
     BEFORE_CONFIRMATION,
     BROKEN,
@@ -212,13 +219,14 @@ class Running:
         with databases.connected(journal.live) as live, databases.connected(journal.new) as new:
             found = differences.compare(live, new)
             journal.facts["agents"] = differences.agents(live, new)
-            journal.facts["by_hand"] = by_hand(live, new, trusted=journal.facts.get("trusted", True))
+            if journal.swap:  # a database of its own takes nothing over
+                journal.facts["by_hand"] = by_hand(live, new, trusted=journal.facts.get("trusted", True))
         journal.differences = [
             one.to_json() | {"carried": one.table in CARRIED} for one in found if one.differs
         ]
         number = len(journal.differences)
         said = f"{number} of {len(found)} tables {'differs' if number == 1 else 'differ'} from live."
-        if left := len(journal.facts["by_hand"]):
+        if left := len(journal.facts.get("by_hand", ())):
             what = "One right or setting" if left == 1 else f"{left} rights and settings"
             said += f" {what} of live must be carried over by hand: the statements are listed."
         return said
@@ -252,11 +260,16 @@ class Running:
             with exchange.closed(journal, live_is_broken=live_is_broken) as (live, new):
                 self.reached("carry: closed")
                 since = self._since()
+                journal.facts[LIVE_UNREAD] = live is None
                 if live is not None:
                     trusted = journal.facts.get("trusted", True)
-                    said = carry_over(live, new, since.isoformat(), trusted=trusted)
+                    undone = self.folder.read(journal.of) if journal.of else None
+                    undoes = undone.facts if undone else None
+                    said = carry_over(live, new, since.isoformat(), trusted=trusted, undoes=undoes)
                 else:
-                    said = settle_alone(new, journal.live if journal.live_oid else "")
+                    name = journal.live if journal.live_oid else ""
+                    said = settle_alone(new, name)
+                    journal.facts["by_hand"] = by_hand_alone(new, name)
                 said += erasures.apply(new, erasures.newer_than(settings.ARC_BACKUP_DIR, since))
                 self.reached("carry: before the commit")
                 new.commit()

@@ -15,7 +15,7 @@ from psycopg import sql
 
 from agents.models import Agent
 from arcweb.accounts.models import LoginThrottle, UserSession
-from arcweb.backups import erasures
+from arcweb.backups import erasures, taking
 from arcweb.backups.models import Backup, Retention, Schedule
 from arcweb.backups.restore import asking, doing
 from arcweb.backups.restore.journal import FINISHED
@@ -25,6 +25,7 @@ from arcweb.events.models import Alert, Event, EventDetail
 from arcweb.jobs.models import Job
 from memories.models import Document, Memory
 from tests.backups.restore.conftest import WHO, World, superuser
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -120,8 +121,6 @@ def test_schedules_go_on_from_now(world: World, filled: Any) -> None:
         cron="0 3 * * *",
         last_slot="2020-01-01T00:00:00Z",
     )
-    from arcweb.backups import taking
-
     copy = taking.take(taking.Options())
     world.copies = {"custom": str(copy.pk)}
     before = timezone.now()
@@ -236,6 +235,15 @@ def test_rights_settings_limit_and_comment_of_live_go_along_and_back(world: Worl
     assert asked(world.live, OF_DATABASE)[3] != "9MB", "what was taken away since stays away"
 
 
+OURS = """
+    SELECT has_table_privilege('arc', 'agents.documents', 'SELECT'),
+           has_column_privilege('arc', 'agents.documents', 'name', 'UPDATE'),
+           has_table_privilege('arc', 'agents.documents', 'DELETE'),
+           has_table_privilege('arc', 'accounts_loginthrottle', 'SELECT'),
+           has_sequence_privilege('arc', 'accounts_loginthrottle_id_seq', 'USAGE')
+"""
+
+
 def test_what_the_role_may_not_carry_over_is_said_before_with_its_statement(
     world: World, service: str
 ) -> None:
@@ -247,9 +255,12 @@ def test_what_the_role_may_not_carry_over_is_said_before_with_its_statement(
             "ALTER DATABASE {live} SET log_min_duration_statement TO '5s'",
             "ALTER DEFAULT PRIVILEGES FOR ROLE {role} GRANT SELECT ON TABLES TO arc",
             "ALTER TABLE agents.documents OWNER TO {role}",
+            "GRANT SELECT, UPDATE (name) ON agents.documents TO arc",
+            "ALTER TABLE accounts_loginthrottle OWNER TO {role}",
+            "GRANT SELECT ON accounts_loginthrottle TO arc",
+            "GRANT SELECT, USAGE ON SEQUENCE accounts_loginthrottle_id_seq TO arc",
         ):
             above.execute(sql.SQL(words).format(role=who, live=live))
-        above.execute("GRANT SELECT ON agents.documents TO arc")
 
     journal = world.prepare()
 
@@ -260,8 +271,14 @@ def test_what_the_role_may_not_carry_over_is_said_before_with_its_statement(
         f"""ALTER DATABASE "{world.live}" SET "log_min_duration_statement" TO '5s';""",
         f'ALTER DEFAULT PRIVILEGES FOR ROLE "{service}" GRANT SELECT ON TABLES TO "arc";',
         f'ALTER TABLE agents.documents OWNER TO "{service}";',
+        'GRANT SELECT ON TABLE agents.documents TO "arc";',
+        'GRANT UPDATE ("name") ON TABLE agents.documents TO "arc";',
+        f'ALTER TABLE public.accounts_loginthrottle OWNER TO "{service}";',
+        'GRANT SELECT ON TABLE public.accounts_loginthrottle TO "arc";',
+        'GRANT SELECT ON SEQUENCE public.accounts_loginthrottle_id_seq TO "arc";',
+        'GRANT USAGE ON SEQUENCE public.accounts_loginthrottle_id_seq TO "arc";',
     }
-    assert "5 rights and settings of live must be carried over by hand" in journal.step("differ").sentence
+    assert "11 rights and settings of live must be carried over by hand" in journal.step("differ").sentence
     assert "a secret" not in (world.backups / "journal" / f"{journal.id}.json").read_text()
     asked_for = "SELECT count(*) FROM pg_db_role_setting AS s JOIN pg_database AS d ON d.oid = s.setdatabase "
     asked_for += "WHERE d.datname = %(name)s"
@@ -280,13 +297,18 @@ def test_what_the_role_may_not_carry_over_is_said_before_with_its_statement(
         WHERE (d.datname, r.rolname) = (%(name)s, %(r)s)
     """
     assert asked(world.live, path, name=world.live, r=service) == (True,)
-    # Documents are the service's now, as they were.
+    # Documents are the service's now, as they were, and this role may what it might.
     assert asked(world.live, "SELECT tableowner FROM pg_tables WHERE tablename = 'documents'") == (service,)
+    assert asked(world.live, OURS) == (True, True, False, True, True)
 
 
-def test_of_a_live_that_cannot_be_entered_what_the_cluster_knows_goes_along(world: World) -> None:
+def test_of_a_live_that_cannot_be_entered_what_the_cluster_knows_goes_along(
+    world: World, service: str
+) -> None:
     live = sql.Identifier(world.live)
-    with superuser() as above:
+    with superuser(world.live) as above:
+        above.execute(sql.SQL("GRANT SELECT ON agents.agents TO {}").format(sql.Identifier(service)))
+        above.execute(sql.SQL("ALTER DATABASE {} SET log_temp_files TO '1MB'").format(live))
         above.execute(sql.SQL("ALTER DATABASE {} SET work_mem TO '9MB'").format(live))
         above.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(live))
         above.execute(sql.SQL("COMMENT ON DATABASE {} IS 'ours'").format(live))
@@ -298,3 +320,107 @@ def test_of_a_live_that_cannot_be_entered_what_the_cluster_knows_goes_along(worl
     found = "SELECT current_setting('work_mem'), shobj_description(oid, 'pg_database'), "
     found += "has_database_privilege('public', oid, 'CONNECT') FROM pg_database WHERE datname = %(name)s"
     assert asked(world.live, found, name=world.live) == ("9MB", "ours", False)
+    left = f"""ALTER DATABASE "{world.live}" SET "log_temp_files" TO '1MB';"""
+    assert [one["statement"] for one in journal.facts["by_hand"]] == [left]
+    assert left in journal.step("carry").sentence
+
+    # The rights of before are none that the restored one, which knew nothing of them, takes away.
+    undo = world.undo(journal)
+    assert asked(world.live, RIGHTS, r=service)[0]
+    assert "may not" not in undo.step("carry").sentence
+
+
+def test_an_undo_leaves_alone_what_the_restore_could_not_give_and_nobody_gave_by_hand(
+    world: World, service: str
+) -> None:
+    who, live = sql.Identifier(service), sql.Identifier(world.live)
+    with superuser(world.live) as above:
+        for words in (
+            "ALTER TABLE agents.documents OWNER TO {role}",
+            "GRANT SELECT ON agents.documents TO arc",
+            "ALTER DEFAULT PRIVILEGES FOR ROLE {role} GRANT SELECT ON TABLES TO arc",
+            "ALTER ROLE {role} IN DATABASE {live} SET app.key TO 'a secret'",
+            "ALTER DATABASE {live} SET log_min_duration_statement TO '5s'",
+            "ALTER DATABASE {live} SET log_temp_files TO '1MB'",
+        ):
+            above.execute(sql.SQL(words).format(role=who, live=live))
+    journal = world.restore()
+    assert len(journal.facts["by_hand"]) == 6
+    with superuser() as above:  # one of them is given, and another value
+        above.execute(sql.SQL("ALTER DATABASE {} SET log_temp_files TO '2MB'").format(live))
+
+    undo = world.undo(journal)
+
+    assert undo.step("carry").sentence.split("may not: ")[1].split("; ") == [
+        f"""ALTER DATABASE "{world.live}" SET "log_temp_files" TO '2MB';"""
+    ]
+    assert asked(world.live, "SELECT tableowner FROM pg_tables WHERE tablename = 'documents'") == (service,)
+    of_before = "SELECT current_setting('log_min_duration_statement')"
+    assert asked(world.live, of_before) == ("5s",)
+
+
+def test_a_secret_among_the_settings_is_in_no_log_of_the_server(
+    world: World, service: str, settings: Any
+) -> None:
+    log = settings.ARC_LAYOUT.log_dir / "postgres.log"
+    begun = log.stat().st_size
+    given = f"app_{world.live}.key"
+    with superuser() as above:
+        # What this role may set goes along; the other is refused, and the server logs the statement.
+        for words in (
+            "ALTER DATABASE {live} SET {given} TO 'a secret that goes along'",
+            "GRANT SET ON PARAMETER {given} TO arc",
+            "ALTER DATABASE {live} SET app.password TO 'a secret that is refused'",
+            "ALTER ROLE {role} IN DATABASE {live} SET app.password TO 'a secret of the service'",
+        ):
+            above.execute(
+                sql.SQL(words).format(
+                    live=sql.Identifier(world.live),
+                    given=sql.Identifier(*given.split(".")),
+                    role=sql.Identifier(service),
+                )
+            )
+    try:
+        journal = world.restore()
+    finally:
+        with superuser() as above:
+            name = sql.Identifier(*given.split("."))
+            above.execute(sql.SQL("REVOKE SET ON PARAMETER {} FROM arc").format(name))
+    assert [one["statement"] for one in journal.facts["by_hand"]] == [
+        f"""ALTER DATABASE "{world.live}" SET "app"."password" TO '…';""",
+        f"""ALTER ROLE "{service}" IN DATABASE "{world.live}" SET "app"."password" TO '…';""",
+    ]
+    assert "for a day" in journal.facts["by_hand"][0]["what"]
+    assert asked(world.live, f"SELECT current_setting('{given}')") == ("a secret that goes along",)
+
+    def logged() -> str:
+        return log.read_bytes()[begun:].decode(errors="replace")
+
+    until(lambda: f'ALTER DATABASE "{journal.new}" SET "app"."password"' in logged(), what="its log")
+    assert "a secret" not in logged()
+
+
+def test_a_revoked_right_on_a_column_does_not_come_back_and_a_newer_columns_stays(
+    world: World, service: str
+) -> None:
+    who = sql.Identifier(service)
+    with superuser(world.live) as above:
+        above.execute(sql.SQL("GRANT UPDATE (name) ON agents.agents TO {}").format(who))
+    world.copies = {"custom": str(taking.take(taking.Options()).pk)}
+    with superuser(world.live) as above:
+        for words in (
+            "REVOKE UPDATE (name) ON agents.agents FROM {role}",
+            "ALTER TABLE agents.agents ADD COLUMN newer int",
+            "GRANT UPDATE (newer) ON agents.agents TO {role}",
+            "CREATE SCHEMA newer AUTHORIZATION arc",
+            "ALTER DEFAULT PRIVILEGES FOR ROLE arc IN SCHEMA newer GRANT SELECT ON TABLES TO {role}",
+        ):
+            above.execute(sql.SQL(words).format(role=who))
+    may = "SELECT has_column_privilege(%(r)s, 'agents.agents', %(c)s, 'UPDATE')"
+
+    journal = world.restore()
+    assert asked(world.live, may, r=service, c="name") == (False,)
+
+    world.undo(journal)
+    assert asked(world.live, may, r=service, c="newer") == (True,)
+    assert asked(world.live, "SELECT count(*) FROM pg_default_acl WHERE defaclnamespace <> 0") == (1,)

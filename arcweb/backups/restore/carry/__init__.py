@@ -6,14 +6,16 @@ of the new database, may run twice, and reads the live one only.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import psycopg
 
 from arcweb.backups.restore.carry import accounts, catalogue, events, grants, standing
 from arcweb.backups.restore.carry.copying import Both
+from arcweb.backups.restore.carry.grants import LIVE_UNREAD
 
-__all__ = ["CARRIED", "by_hand", "carry_over", "settle_alone"]
+__all__ = ["CARRIED", "LIVE_UNREAD", "by_hand", "by_hand_alone", "carry_over", "settle_alone"]
 #: Tables that live wins, wholly or row by row: what differs in them is no loss.
 CARRIED = (
     "events.events",
@@ -44,14 +46,19 @@ CARRIED = (
 
 
 def carry_over(
-    live: psycopg.Connection[Any], new: psycopg.Connection[Any], taken_at: str, *, trusted: bool
+    live: psycopg.Connection[Any],
+    new: psycopg.Connection[Any],
+    taken_at: str,
+    *,
+    trusted: bool,
+    undoes: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """Carry everything over; what was, in sentences. taken_at: the moment that the copy holds, ISO.
 
-    trusted: this installation made the copy; whoever comes with another file gets no access by it. The caller
-    commits `new`. Raises psycopg.Error.
+    trusted: this installation made the copy; whoever comes with another file gets no access by it. undoes: of
+    an undo, the facts of the restore that it takes back. The caller commits `new`. Raises psycopg.Error.
     """
-    both = Both(live, new, trusted=trusted)
+    both = Both(live, new, trusted=trusted, undoes=undoes)
     said: list[str] = []
     for part in (accounts.carry, events.carry, catalogue.carry, standing.carry, grants.carry):
         said += part(both, taken_at)
@@ -77,5 +84,9 @@ def settle_alone(new: psycopg.Connection[Any], live: str) -> list[str]:
     both = Both(new, new, trusted=True)
     said = [*accounts.end_sessions(both), *standing.end(both)]
     catalogue.end_half_done(both)
-    grants.carry_alone(new, live)
-    return said
+    return said + grants.carry_alone(new, live)
+
+
+def by_hand_alone(new: psycopg.Connection[Any], live: str) -> list[dict[str, str]]:
+    """What `settle_alone` left to a superuser, as `by_hand` says it. Raises psycopg.Error."""
+    return grants.forecast_alone(new, live)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -23,10 +24,19 @@ DESCENT = """
 class Both:
     """The two databases. The new one's transaction is the caller's."""
 
-    def __init__(self, live: psycopg.Connection[Any], new: psycopg.Connection[Any], *, trusted: bool) -> None:
+    def __init__(
+        self,
+        live: psycopg.Connection[Any],
+        new: psycopg.Connection[Any],
+        *,
+        trusted: bool,
+        undoes: Mapping[str, Any] | None = None,
+    ) -> None:
+        """undoes: of an undo, the facts of the restore that it takes back."""
         self.live = live
         self.new = new
         self.trusted = trusted
+        self.undoes = undoes
 
     @cached_property
     def related(self) -> bool:

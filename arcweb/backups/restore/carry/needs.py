@@ -17,13 +17,19 @@ Part = Callable[[str], sql.Composed]
 
 @dataclass(frozen=True)
 class Need:
-    """what: in words. statement: for the database of that name; shown: the same for people, where it holds
-    what may be a secret. tried: False for what is left to a person."""
+    """what: in words; contrary: those of what takes it back. statement: for the database of that name; shown:
+    the same for people, where it holds what may be a secret. tried: False for what is left to a person.
+
+    given: name and value that the statement takes FROM CURRENT: logs and statistics keep what stands in a
+    statement, and no parameters.
+    """
 
     what: str
     statement: Part
     shown: Part | None = None
     tried: bool = True
+    contrary: str = ""
+    given: tuple[str, str] | None = None
 
     def by_hand(self, database: str) -> str:
         return f"{(self.shown or self.statement)(database).as_string()};"
@@ -62,15 +68,13 @@ def granting(
 
     for (role, privilege), again in sorted(wanted.items()):
         if (role, privilege) not in there or (again and not there[role, privilege]):
-            yield Need(
-                f"{privilege} on {words} for {role or 'everybody'}",
-                statement("{}GRANT {} ON {} TO {}{}", privilege, role, again),
-            )
+            what = f"{privilege} on {words} for {role or 'everybody'}"
+            given = statement("{}GRANT {} ON {} TO {}{}", privilege, role, again)
+            yield Need(what, given, contrary=f"no {what}")
     for role, privilege in sorted(there.keys() - wanted.keys()) if revokes else ():
-        yield Need(
-            f"no {privilege} on {words} for {role or 'everybody'}",
-            statement("{}REVOKE {} ON {} FROM {}{}", privilege, role),
-        )
+        what = f"{privilege} on {words} for {role or 'everybody'}"
+        taken = statement("{}REVOKE {} ON {} FROM {}{}", privilege, role)
+        yield Need(f"no {what}", taken, contrary=what)
 
 
 def named(role: str) -> sql.Composable:
@@ -92,14 +96,22 @@ def word(text: str) -> sql.SQL:
     return sql.SQL(text)
 
 
-def tried(new: psycopg.Connection[Any], statement: sql.Composed) -> None:
-    """A refusal leaves the transaction as it was. Raises psycopg.Error when the server went away."""
+def tried(new: psycopg.Connection[Any], need: Need) -> bool:
+    """Whether it was not refused, which leaves the transaction as it was. Raises psycopg.Error when the
+    server went away."""
     try:
         with new.transaction():
-            new.execute(statement)
+            if need.given:
+                new.execute("SELECT set_config(%s, %s, true)", need.given)
+            new.execute(need.statement(new.info.dbname))
+            if need.given:
+                name = sql.Identifier(*need.given[0].split("."))
+                new.execute(sql.SQL("SET LOCAL {} TO DEFAULT").format(name))
     except psycopg.Error:
         if new.closed:
             raise
+        return False
+    return True
 
 
 def _privilege(privilege: str, column: str) -> sql.Composable:

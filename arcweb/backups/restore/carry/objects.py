@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -66,6 +67,9 @@ STANDARD = """
     LEFT JOIN pg_roles AS r ON r.oid = a.grantee
     WHERE o.rolname = %s AND a.grantee <> o.oid
 """
+COLUMN = """
+    SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = %s AND NOT attisdropped
+"""
 #: pg_default_acl's letter → how ALTER DEFAULT PRIVILEGES calls it.
 KINDS = {
     "r": "TABLES",
@@ -81,28 +85,39 @@ Things = dict[tuple[str, str, str], tuple[str, dict[tuple[str, str], bool]]]
 def needs(both: Both) -> Iterator[Need]:
     """Of everything that both have: what the new one lacks of live's rights, and gives beyond them."""
     live, new = _things(both.live), _things(both.new)
+    for kind, name, column in new.keys() - live.keys():
+        # Without any grant a column is in no list, unless it is none of live's at all.
+        if column and (kind, name, "") in live and both.live.execute(COLUMN, [name, column]).fetchone():
+            live[kind, name, column] = (live[kind, name, ""][0], {})
     owners = []
+    mine_again: list[Need] = []
     for (kind, name, column), (owner, wanted) in sorted(live.items()):
         # A column that the copy grants nothing on is in no list of its own.
         mine, there = new.get((kind, name, column)) or (new.get((kind, name, ""), ("", {}))[0], {})
         if not mine:
             continue  # the copy has no such thing
         words = f"the {kind.lower()} {name}" + (f" ({column})" if column else "")
+        of = fixed("{} {}", word(kind), word(name))
         yield from granting(
             {who: again for who, again in wanted.items() if who[0] != mine},
             {who: again for who, again in there.items() if who[0] != owner},
-            fixed("{} {}", word(kind), word(name)),
+            of,
             words,
             column=column,
             revokes=both.takes_back,
         )
-        if mine != owner and not column and kind != "SEQUENCE":
-            owners.append((kind, name, owner))
+        if mine != owner:
+            if not column and kind != "SEQUENCE":
+                owners.append((kind, name, owner))
+            # An owner needs none of them, and has none left once it is another's.
+            ours = {who: again for who, again in wanted.items() if who[0] == mine}
+            mine_again += granting(ours, {}, of, words, column=column, revokes=False)
     yield from _defaults(both)
     for kind, name, owner in owners:
         # Not tried: what the application may no longer read would be noticed by its pages first.
         statement = fixed("ALTER {} {} OWNER TO {}", word(kind), word(name), named(owner))
         yield Need(f"{owner} owns the {kind.lower()} {name}", statement, tried=False)
+    yield from (replace(need, tried=False) for need in mine_again)
 
 
 def _things(connection: psycopg.Connection[Any]) -> Things:
@@ -117,9 +132,11 @@ def _defaults(both: Both) -> Iterator[Need]:
         {(role, schema, kind): rights(given) for role, schema, kind, given in one.execute(DEFAULTS)}
         for one in (both.live, both.new)
     )
-    schemas = {name for (name,) in both.new.execute("SELECT nspname FROM pg_namespace")}
+    schemas, others = (
+        {name for (name,) in one.execute("SELECT nspname FROM pg_namespace")} for one in (both.live, both.new)
+    )
     for role, schema, kind in sorted(live.keys() | new.keys()):
-        if schema and schema not in schemas:
+        if schema and schema not in schemas & others:
             continue
         letter = "s" if kind == "S" else kind
         standard = {} if schema else rights(both.new.execute(STANDARD, [letter, role]).fetchall())

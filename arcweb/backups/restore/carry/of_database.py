@@ -45,6 +45,8 @@ LISTS = (
     "temp_tablespaces",
     "unix_socket_directories",
 )
+#: Where people find what no page, log or journal shows.
+VALUE = " (its value stands in pg_db_role_setting of the database of before, which is kept for a day)"
 ITEM = re.compile(r'"((?:[^"]|"")*)"|([^,\s]+)')
 
 
@@ -85,19 +87,25 @@ def _settings(live: Settings, new: Settings) -> Iterator[Need]:
     for role, name in sorted(live.keys() | new.keys()):
         if live.get((role, name)) == new.get((role, name)):
             continue
-        words = f"the setting {name}" + (f" of {role}" if role else "")
         parameter = sql.Identifier(*name.split("."))
+        # Names with a dot are an application's own, and their values may be its passwords.
+        secret = "." in name
+        words = f"setting {name}" + (f" of {role}" if role else "")
+        given, taken = f"the {words}{VALUE if secret else ''}", f"no {words}"
         if (value := live.get((role, name))) is None:
-            yield Need(f"no {words[4:]}", _setting(role, sql.SQL("RESET {}").format(parameter)))
-            continue
-        given = sql.SQL("SET {} TO {}").format(parameter, _literal(name, value))
-        hidden = sql.SQL("SET {} TO '…'").format(parameter)
-        yield Need(
-            # Names with a dot are an application's own, and their values may be its passwords.
-            words + (" (its value stands in pg_db_role_setting of the database of before)" * ("." in name)),
-            _setting(role, given),
-            _setting(role, hidden) if "." in name else None,
-        )
+            reset = sql.SQL("RESET {}").format(parameter)
+            yield Need(taken, _setting(role, reset), contrary=given)
+        elif secret:
+            yield Need(
+                given,
+                _setting(role, sql.SQL("SET {} FROM CURRENT").format(parameter)),
+                _setting(role, sql.SQL("SET {} TO '…'").format(parameter)),
+                contrary=taken,
+                given=(name, value),
+            )
+        else:
+            change = sql.SQL("SET {} TO {}").format(parameter, _literal(name, value))
+            yield Need(given, _setting(role, change), contrary=taken)
 
 
 def _setting(role: str, change: sql.Composable) -> Part:
