@@ -14,7 +14,7 @@ from django.core.management.base import OutputWrapper
 from arcweb.backups.commands.base import EXIT_CODES, Subcommand
 from arcweb.backups.exceptions import BackupError
 from arcweb.backups.restore import asking, doing, parts, recovery, telling
-from arcweb.backups.restore.journal import DONE, FAILED, RUNS, Journal, Step
+from arcweb.backups.restore.journal import DONE, FAILED, FINISHED, RUNS, Journal, Step
 from arcweb.backups.restore.source import find
 from arcweb.events import current_actor
 
@@ -79,6 +79,7 @@ class Restore(Subcommand):
 
     def show(self, found: dict[str, Any], out: OutputWrapper) -> None:
         out.write(found["sentence"])
+        list_by_hand(found, out)
 
 
 class Run(Subcommand):
@@ -95,6 +96,7 @@ class Run(Subcommand):
 
     def show(self, found: dict[str, Any], out: OutputWrapper) -> None:
         out.write(found["sentence"])
+        list_by_hand(found, out)
 
 
 class Recover(Subcommand):
@@ -123,6 +125,16 @@ class Recover(Subcommand):
         ]
         for sentence in [*found["settled"], *left] or ["Nothing was left half done."]:
             out.write(sentence)
+
+
+def list_by_hand(found: dict[str, Any], out: OutputWrapper) -> None:
+    """Statements for psql, each below its words as a comment; nothing where none is left to a superuser."""
+    if not found.get("by_hand"):
+        return
+    when = "" if found["state"] == FINISHED else ", once the copy is in its place"
+    out.write(f"To be run by hand by a superuser, connected to {found['database']}{when}:")
+    for one in found["by_hand"]:
+        out.write(f"-- {' '.join(one['what'].split())}\n{one['statement']}")
 
 
 def teller(options: dict[str, Any]) -> Callable[[Step], None]:
@@ -164,5 +176,6 @@ def as_json(journal: Journal) -> dict[str, Any]:
         "safety": journal.safety,
         "steps": [asdict(step) for step in journal.steps],
         "differences": journal.differences,
+        "by_hand": journal.facts.get("by_hand", []),
         "sentence": doing.sentence(journal),
     }

@@ -9,16 +9,19 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
+from django.core.management.base import OutputWrapper
 from django.db import connections
+from psycopg import sql
 
 from agents.models import Agent
 from arcweb.accounts.models import UserSession
 from arcweb.backups import erasures, taking
+from arcweb.backups.commands.restore import Restore
 from arcweb.backups.restore import databases
 from arcweb.backups.restore.journal import FINISHED
 from arcweb.backups.restore.running import folder
 from arcweb.jobs.models import Job
-from tests.backups.restore.conftest import World, drop
+from tests.backups.restore.conftest import World, drop, superuser
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -33,9 +36,17 @@ def backup(*arguments: str) -> tuple[int, dict[str, Any]]:
     return 0, json.loads(out.getvalue())
 
 
+def set_by_superuser(world: World) -> None:
+    """What this application's role may not carry over."""
+    with superuser() as above:
+        live = sql.Identifier(world.live)
+        above.execute(sql.SQL("ALTER DATABASE {} SET log_temp_files TO '1MB'").format(live))
+
+
 def test_a_restore_and_its_undo(world: World) -> None:
     first = world.oid()
     Agent.objects.filter(name="Agent 0").delete()
+    set_by_superuser(world)
 
     code, said = backup("restore", world.copies["custom"][:12], "--confirm", "not-this-one")
     assert (code, said["ok"]) == (1, False)
@@ -47,6 +58,15 @@ def test_a_restore_and_its_undo(world: World) -> None:
     assert Agent.objects.filter(name="Agent 0").exists()
     assert said["before"]
     assert [step["state"] for step in said["steps"]] == ["done"] * 10
+    left = f"""ALTER DATABASE "{world.live}" SET "log_temp_files" TO '1MB';"""
+    assert said["by_hand"] == [{"what": "the setting log_temp_files", "statement": left}]
+    shown = StringIO()
+    Restore().show(said, OutputWrapper(shown))
+    assert shown.getvalue().splitlines()[1:] == [
+        f"To be run by hand by a superuser, connected to {world.live}:",
+        "-- the setting log_temp_files",
+        left,
+    ]
 
     code, said = backup("undo", "--confirm", world.live)
     assert (code, said["kind"]) == (0, "undo"), said
@@ -62,10 +82,13 @@ def test_a_restore_and_its_undo(world: World) -> None:
 
 def test_into_a_database_of_its_own(world: World) -> None:
     first, name = world.oid(), f"{world.live}_own"
+    set_by_superuser(world)
     erasures.order(world.backups, "agent", {"id": str(Agent.objects.get(name="Agent 1").pk)})
     code, said = backup("restore", world.copies["custom"], "--to-database", name)
     assert (code, said["state"], said["database"]) == (0, FINISHED, name), said
     assert world.oid() == first
+    assert said["by_hand"] == []
+    assert "by hand" not in said["steps"][4]["sentence"], "it takes nothing over, and no place of live's"
     with databases.connected(name) as own:
         assert own.execute("SELECT count(*) FROM agents.agents").fetchone() == (2,), "one was erased since"
     code, said = backup("restore", world.copies["custom"], "--to-database", name)

@@ -98,6 +98,16 @@ def test_what_a_superuser_must_do_by_hand_is_said_before_the_confirmation(journa
     assert 0 < text.index(statement) < text.index("To confirm, type the name of the live database")
 
 
+def test_a_database_of_its_own_takes_nothing_over(journals: Folder) -> None:
+    side = {"count": 1, "exact": True, "newest": ""}
+    found = {"table": "public.auth_user", "live": side, "new": side, "carried": True}
+    journal = written(journals, FINISHED, swap=False, differences=[found])
+    text = client_of("administrator").get(page(journal)).content.decode()
+    assert "What differs from live" in text
+    assert "carried over" not in text
+    assert "as in the copy" in text
+
+
 def test_what_could_not_be_settled_is_told_on_both_pages(journals: Folder) -> None:
     journal = written(journals, EXCHANGING, facts={"unsettled": "No space left on device."})
     browser = client_of("administrator")
