@@ -17,7 +17,8 @@ from agents.models import Agent
 from arcweb.accounts.models import LoginThrottle, UserSession
 from arcweb.backups import erasures, taking
 from arcweb.backups.models import Backup, Retention, Schedule
-from arcweb.backups.restore import asking, doing
+from arcweb.backups.restore import asking, databases, doing
+from arcweb.backups.restore.carry import by_hand
 from arcweb.backups.restore.journal import FINISHED
 from arcweb.backups.restore.source import of_backup
 from arcweb.events import record
@@ -400,12 +401,25 @@ def test_a_secret_among_the_settings_is_in_no_log_of_the_server(
     assert "a secret" not in logged()
 
 
-def test_a_revoked_right_on_a_column_does_not_come_back_and_a_newer_columns_stays(
+def test_a_setting_that_postgresql_writes_in_another_way_is_carried_over(world: World) -> None:
+    with superuser() as above:
+        words = "ALTER DATABASE {} SET plpgsql.check_asserts TO 'true'"
+        above.execute(sql.SQL(words).format(sql.Identifier(world.live)))
+    journal = world.prepare()
+    with databases.connected(world.live) as live, databases.connected(journal.new) as new:
+        new.execute("DO 'BEGIN END'")  # loads what owns the setting, so that PostgreSQL knows its type
+        assert by_hand(live, new, trusted=True) == []
+
+
+def test_a_revoked_right_on_a_column_does_not_come_back_and_what_is_newer_keeps_its_rights(
     world: World, service: str
 ) -> None:
     who = sql.Identifier(service)
     with superuser(world.live) as above:
         above.execute(sql.SQL("GRANT UPDATE (name) ON agents.agents TO {}").format(who))
+        above.execute("CREATE SEQUENCE agents.numbers")
+        above.execute(sql.SQL("ALTER SEQUENCE agents.numbers OWNER TO {}").format(who))
+        above.execute("GRANT SELECT ON agents.numbers TO arc")
     world.copies = {"custom": str(taking.take(taking.Options()).pk)}
     with superuser(world.live) as above:
         for words in (
@@ -420,6 +434,10 @@ def test_a_revoked_right_on_a_column_does_not_come_back_and_a_newer_columns_stay
 
     journal = world.restore()
     assert asked(world.live, may, r=service, c="name") == (False,)
+    assert [one["statement"] for one in journal.facts["by_hand"]] == [
+        f'ALTER SEQUENCE agents.numbers OWNER TO "{service}";',
+        'GRANT SELECT ON SEQUENCE agents.numbers TO "arc";',
+    ]
 
     world.undo(journal)
     assert asked(world.live, may, r=service, c="newer") == (True,)

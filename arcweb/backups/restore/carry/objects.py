@@ -70,6 +70,11 @@ STANDARD = """
 COLUMN = """
     SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = %s AND NOT attisdropped
 """
+OF_COLUMN = """
+    SELECT 1 FROM pg_depend
+    WHERE (classid, objid, refclassid) = ('pg_class'::regclass, to_regclass(%s), 'pg_class'::regclass)
+      AND deptype IN ('a', 'i')
+"""
 #: pg_default_acl's letter → how ALTER DEFAULT PRIVILEGES calls it.
 KINDS = {
     "r": "TABLES",
@@ -94,7 +99,7 @@ def needs(both: Both) -> Iterator[Need]:
     for (kind, name, column), (owner, wanted) in sorted(live.items()):
         # A column that the copy grants nothing on is in no list of its own.
         mine, there = new.get((kind, name, column)) or (new.get((kind, name, ""), ("", {}))[0], {})
-        if not mine:
+        if not mine or (column and not both.new.execute(COLUMN, [name, column]).fetchone()):
             continue  # the copy has no such thing
         words = f"the {kind.lower()} {name}" + (f" ({column})" if column else "")
         of = fixed("{} {}", word(kind), word(name))
@@ -107,7 +112,8 @@ def needs(both: Both) -> Iterator[Need]:
             revokes=both.takes_back,
         )
         if mine != owner:
-            if not column and kind != "SEQUENCE":
+            # A column's own sequence goes with its table.
+            if not column and (kind != "SEQUENCE" or not both.new.execute(OF_COLUMN, [name]).fetchone()):
                 owners.append((kind, name, owner))
             # An owner needs none of them, and has none left once it is another's.
             ours = {who: again for who, again in wanted.items() if who[0] == mine}
