@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -17,6 +17,8 @@ from arcweb.seen import ChangedMeanwhile
 
 #: An alarm may be silent for so long at most; longer is switching it off, which the page shows as such.
 LONGEST_SILENCE = timedelta(days=30)
+#: One change of a rule at a time: its defaults leave no row that could be locked.
+TURN = "SELECT pg_advisory_xact_lock(hashtextextended('arcweb.events.alert_rule.' || %s, 0))"
 
 
 def set_rule(alarm: Alarm, *, threshold: float, lasting: int, off: bool, seen: Rule) -> bool:
@@ -25,6 +27,8 @@ def set_rule(alarm: Alarm, *, threshold: float, lasting: int, off: bool, seen: R
     seen: the rule that the person changed. Raises ChangedMeanwhile when it is no longer that.
     """
     with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(TURN, [alarm.name])
         setting = AlertSetting.objects.select_for_update().filter(alarm=alarm.name).first()
         before = rule_of(alarm, setting)
         if before != seen:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import threading
 from datetime import timedelta
 from html import unescape
 from typing import Any
 
 import pytest
+from django.db import connection, transaction
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
@@ -19,8 +21,10 @@ from arcweb.events.alerts import changes, evaluation
 from arcweb.events.alerts.history import PAGE_SIZE
 from arcweb.events.models import Alert, AlertSetting, AlertStanding, Event, Silence
 from arcweb.samples import taking
+from arcweb.seen import ChangedMeanwhile
 from tests.events.alerts.conftest import Gauge, change
 from tests.people import client_of
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db
 LIST = "/alerts/"
@@ -203,6 +207,40 @@ def test_a_threshold_that_is_changed_in_the_same_moment_is_told_too(
     answer = operator.post(PAGE + "rule/", mine)
     assert "another threshold meanwhile: 40." in unescape(answer.content.decode())
     assert AlertSetting.objects.get().threshold == 40
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_first_changes_at_once_the_second_is_told(gauge: Gauge) -> None:
+    (alarm,) = alarms.alarms()
+    seen = evaluation.rule_of(alarm, None)
+    told: list[object] = []
+
+    def second() -> None:
+        try:
+            told.append(changes.set_rule(alarm, threshold=50, lasting=60, off=False, seen=seen))
+        except ChangedMeanwhile as error:
+            told.append(error)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=second)
+    with transaction.atomic():
+        assert changes.set_rule(alarm, threshold=40, lasting=60, off=False, seen=seen)
+        thread.start()
+        until(somebody_waits, what="the second change's wait for the first")
+    thread.join()
+    assert isinstance(told[0], ChangedMeanwhile)
+    assert AlertSetting.objects.get().threshold == 40
+
+
+def somebody_waits() -> bool:
+    """Whether a session waits for a lock that this one holds."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks "
+            "WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))"
+        )
+        return bool(cursor.fetchone()[0])
 
 
 @pytest.mark.parametrize(
