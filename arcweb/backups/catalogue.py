@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,8 +79,9 @@ def _is_manifest(name: str) -> bool:
 def scan() -> Scan:
     """Makes rows for copies that the database has never heard of, and marks those whose files are gone.
 
-    A copy that comes back counts as written: it has to be proven again. Raises BackupError, also for a folder
-    without any copy where several are known to be, and django.db.Error when PostgreSQL is away.
+    A copy that comes back counts as written: it has to be proven again. One whose seal did not fit is ours
+    once it does. Raises BackupError, also for a folder without any copy where several are known to be, and
+    django.db.Error when PostgreSQL is away.
     """
     result = Scan()
     copies = on_disk()
@@ -105,6 +107,7 @@ def scan() -> Scan:
         with transaction.atomic():
             if _lost(backup):
                 result.gone.append(backup.file)
+    _recognise()
     return result
 
 
@@ -223,6 +226,15 @@ def _returned(backup: Backup) -> None:
         state=Backup.State.WRITTEN, local=True, deleted_at=None, trouble="", hashed_at=None
     )
     rows.filter(local=False).update(local=True)
+
+
+def _recognise() -> None:
+    """Copies whose seal did not fit when they were found, and does now: their SECRET_KEY was put back."""
+    strangers = Backup.objects.present().filter(owner=seals.ELSEWHERE, manifest__isnull=False)
+    for pk, found in strangers.values_list("pk", "manifest").iterator(chunk_size=10):
+        with suppress(CorruptCopy):
+            if (owner := seals.owner_of(Manifest.from_json(found))) != seals.ELSEWHERE:
+                strangers.filter(pk=pk).update(owner=owner)
 
 
 def _lost(backup: Backup) -> bool:

@@ -147,14 +147,29 @@ def test_the_seal_of_an_older_manifest_still_fits() -> None:
     assert seals.owner_of(replace(named, installation="")) == seals.ELSEWHERE
 
 
+def test_a_key_that_is_put_back_makes_copies_ours_again(folder: Path, settings: Any) -> None:
+    made, other = on_the_disk(folder, installation=installation()), on_the_disk(folder, installation=OTHER)
+    bare, _ = make_files()
+    key, settings.SECRET_KEY = settings.SECRET_KEY, "another"
+    catalogue.scan()
+    assert set(Backup.objects.values_list("owner", flat=True)) == {seals.ELSEWHERE}
+    settings.SECRET_KEY_FALLBACKS = [key]
+    catalogue.scan()
+    owners = {str(pk): owner for pk, owner in Backup.objects.values_list("pk", "owner")}
+    assert owners == {made.id: installation(), other.id: OTHER, bare.id: seals.ELSEWHERE}
+
+
 def test_the_migration_finds_the_strangers_among_what_was_found() -> None:
     taken, found, stranger = make_copy(), make_copy(trigger="found"), make_copy(trigger="found")
     sealed = seals.sealed(Manifest.from_json(found.manifest))
     Backup.objects.filter(pk=found.pk).update(manifest=sealed.to_json())
-    broken = copy("bad", trigger="found")
+    broken, failed = copy("bad", trigger="found"), copy("failed")
     import_module("arcweb.backups.migrations.0004_owner").find_strangers(apps, None)
     owners = dict(Backup.objects.values_list("pk", "owner"))
-    assert owners == {taken.pk: "", found.pk: "", stranger.pk: "elsewhere", broken.pk: "elsewhere"}
+    here = dict.fromkeys((taken.pk, failed.pk), installation())
+    assert owners == here | {found.pk: "", stranger.pk: "elsewhere", broken.pk: "elsewhere"}
+    become_another()
+    assert {one.pk for one in Backup.objects.marked() if not one.elsewhere} == {found.pk}
 
 
 def test_pages_and_the_command_say_where_a_copy_is_from() -> None:

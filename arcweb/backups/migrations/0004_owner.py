@@ -6,12 +6,16 @@ from django.db import migrations, models
 
 
 def find_strangers(apps: Any, schema_editor: Any) -> None:
-    """Copies that were taken here, and found ones with our seal, stay ours, as they counted before."""
+    """Copies that were taken here are of this installation, also once another's database is live; found ones
+    with our seal say of none, and stay ours, as they counted before."""
     from arcweb.backups.exceptions import CorruptCopy
     from arcweb.backups.manifest import Manifest
+    from arcweb.backups.querysets import installation
     from arcweb.backups.seals import ELSEWHERE, owner_of
 
-    rows = apps.get_model("backups", "Backup").objects.filter(trigger="found", manifest__isnull=False)
+    every = apps.get_model("backups", "Backup").objects
+    every.exclude(trigger="found").update(owner=installation())
+    rows = every.filter(trigger="found", manifest__isnull=False)
     for pk, manifest in rows.values_list("pk", "manifest").iterator(chunk_size=10):
         try:
             owner = owner_of(Manifest.from_json(manifest))

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import gzip
 import os
+import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from django.conf import settings
 
+from arcweb.backups import seals
 from arcweb.backups.exceptions import BackupError
 from arcweb.backups.models import Backup, Format, Source
-from arcweb.backups.physical import segments
+from arcweb.backups.physical import chain, copies, segments
 from arcweb.backups.physical.segments import SEGMENT_BYTES, Segment, Step
 from arcweb.embedded.wal import ARCHIVE
 
@@ -120,12 +122,13 @@ def prune(*, now: datetime | None = None) -> Pruned:
     Needed is what follows the newest base backup from before those days, or the oldest one in them. An older
     one holds its own moment and the log for it, and no other. What is not proven pushes out no log that a
     proven one needs. Where no archive is seen nothing is done. Bad copies hold their segments too: somebody
-    may mend them.
+    may mend them. The log belongs to the cluster, whatever database is live in it: every base backup of it
+    counts that bears our seal, and one in the folder that the catalogue cannot speak of holds all of the log.
     """
     moment = now or datetime.now(UTC)
     if why_not():
         return Pruned()
-    rows = Backup.objects.ours().filter(
+    rows = Backup.objects.exclude(owner=seals.ELSEWHERE).filter(
         source=Source.POSTGRES,
         format__in=[Format.BASE, Format.INCREMENTAL],
         state__in=["running", "written", "hashed", "verified", "bad"],
@@ -133,12 +136,10 @@ def prune(*, now: datetime | None = None) -> Pruned:
     kept = list(rows)
     if any(row.manifest is None for row in kept):
         return Pruned()  # one is being taken: what it will need is not known yet
+    if _unknown(kept):
+        return Pruned()
     begin = moment - timedelta(days=settings.ARC_WAL_DAYS)
-    # A recovery has to begin with one that can be read: what is proven, or, while nothing is, not known bad.
-    old = [row for row in kept if row.taken_at and row.taken_at <= begin and row.state != "bad"]
-    usable = [row for row in old if row.state == "verified"] or old
-    latest = max((row.taken_at for row in usable if row.taken_at), default=begin)
-    needed = [row for row in kept if row.taken_at is None or row.taken_at >= latest]
+    needed = [row for cluster in _clusters(kept) for row in _needed(cluster, begin)]
     physical = [(row.manifest or {}).get("physical", {}) for row in needed]
     size = max((int(one.get("segment_bytes", SEGMENT_BYTES)) for one in physical), default=SEGMENT_BYTES)
     first = [segments.parse(str(one.get("first_segment")), size) for one in physical]
@@ -162,6 +163,35 @@ def prune(*, now: datetime | None = None) -> Pruned:
             continue
         files, total = files + 1, total + status.st_size
     return Pruned(files, total, trouble)
+
+
+def _needed(kept: list[Backup], begin: datetime) -> list[Backup]:
+    """Which of a cluster's base backups the moments since `begin` are reached from."""
+    # A recovery has to begin with one that can be read: what is proven, or, while nothing is, not known bad.
+    old = [row for row in kept if row.taken_at and row.taken_at <= begin and row.state != "bad"]
+    usable = [row for row in old if row.state == "verified"] or old
+    latest = max((row.taken_at for row in usable if row.taken_at), default=begin)
+    return [row for row in kept if row.taken_at is None or row.taken_at >= latest]
+
+
+def _clusters(kept: list[Backup]) -> list[list[Backup]]:
+    """The base backups of the live cluster alone; of every cluster by itself while there is none of it, as
+    on a new server: the archive is then that of before."""
+    from arcweb.backups.physical import timeline  # which reads the archive
+
+    found: dict[str, list[Backup]] = {}
+    for row in kept:
+        found.setdefault(str((row.manifest or {}).get("physical", {}).get("system", "")), []).append(row)
+    live = timeline.now_live()[0]
+    return [found[live]] if live in found else list(found.values())
+
+
+def _unknown(kept: list[Backup]) -> bool:
+    """Whether a base backup lies in the folder that the catalogue has never heard of, as after the loss of
+    the database, or any at all while none counts: a scan, or a SECRET_KEY put back, will tell."""
+    there = {uuid.UUID(one.id) for one in chain._on_disk(copies.folder()) if one.local}  # noqa: SLF001
+    known = set(Backup.objects.filter(pk__in=there).values_list("pk", flat=True))
+    return bool(there - known) or (bool(there) and not kept)
 
 
 def _text(path: Path) -> str:
