@@ -97,6 +97,7 @@ def load(
         )
     started = time.monotonic()
     with server.connect(database, application="arcweb: restore", check=watch) as connection:
+        server.lift_limits(connection)  # it waits in silence while the programs work
         if plain:
             _psql(dump, database, connection, watch)
             return Loaded(time.monotonic() - started)

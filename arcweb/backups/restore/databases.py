@@ -25,9 +25,9 @@ LOCK_SECONDS = 5
 #: What a database or a role may have set for people, not for this. Rows go from one database to the other as
 #: text, so that both must write it alike.
 UNHURRIED = """
-    SELECT set_config('statement_timeout', '0', false), set_config('idle_session_timeout', '0', false),
-           set_config('idle_in_transaction_session_timeout', '0', false),
-           set_config('lock_timeout', '0', false),
+    SELECT (SELECT count(set_config(name, '0', false)) FROM pg_settings  -- those that this server knows
+            WHERE name IN ('statement_timeout', 'transaction_timeout', 'idle_session_timeout',
+                           'idle_in_transaction_session_timeout', 'lock_timeout')),
            set_config('default_transaction_read_only', 'off', false),
            set_config('search_path', 'public, pg_catalog', false),
            set_config('timezone', 'UTC', false), set_config('datestyle', 'ISO, MDY', false),

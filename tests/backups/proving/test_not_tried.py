@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from arcweb.backups.exceptions import LockedOut
 from arcweb.backups.job_handlers.proving import run_verify
 from arcweb.backups.models import Backup
 from arcweb.backups.proving import loading, proof
+from arcweb.backups.restore import databases
 from arcweb.jobs.context import JobContext
 from arcweb.jobs.exceptions import JobCancelled, JobFailed, RetryLater
 from arcweb.jobs.models import Job
@@ -87,6 +89,36 @@ def test_a_role_that_may_not_create_databases_is_told_how_it_could(
 
 def _as_role(before: Any, role: str, password: str) -> Any:
     return lambda: before() | {"USER": role, "PASSWORD": password}
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_time_limits_of_the_role_end_no_proof_that_waits_in_silence(
+    source: Sample, folder: Path, monkeypatch: pytest.MonkeyPatch, ours: bool
+) -> None:
+    manifest = sample.write(folder, source.custom, source.facts, "custom", ours=ours)
+    backup = sample.row(manifest, **({} if ours else {"trigger": "found"}))
+    role, before = f"arc_proving_{uuid.uuid4().hex[:8]}", loading._restore
+
+    def slowly(argv: Any, connection: Any, watch: Any) -> None:
+        time.sleep(1.2)
+        before(argv, connection, watch)
+
+    with sample.superuser("postgres") as connection:
+        connection.execute(f"CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'for-this-test'")
+        try:
+            # Settings of a database are not those of a scratch database.
+            connection.execute(f"ALTER ROLE {role} SET idle_session_timeout = '1s'")
+            connection.execute(f"ALTER ROLE {role} SET transaction_timeout = '59s'")
+            monkeypatch.setattr(server, "database", _as_role(server.database, role, "for-this-test"))
+            with databases.connected(databases.MAINTENANCE) as restoring:
+                names = ["idle_session_timeout", "transaction_timeout"]
+                assert [restoring.execute(f"SHOW {name}").fetchone() for name in names] == [("0",), ("0",)]
+            monkeypatch.setattr(loading, "_restore", slowly)
+            outcome = proven(backup)
+        finally:
+            monkeypatch.undo()
+            connection.execute(f"DROP ROLE {role}")
+    assert (outcome.verdict, outcome.trouble) == ("proven", "")
 
 
 def test_a_server_that_is_away_is_no_fault_of_the_copy(
