@@ -72,7 +72,7 @@ def room() -> Reading:
 
 
 def not_remote() -> Reading:
-    count = Backup.objects.present().exclude(remote_trouble="").count()
+    count = Backup.objects.ours().present().exclude(remote_trouble="").count()
     return Reading(
         count,
         f"{count} cop{'y is' if count == 1 else 'ies are'} not in the S3-compatible storage: each one's page "

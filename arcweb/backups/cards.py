@@ -40,13 +40,11 @@ def backups_card(request: HttpRequest) -> Card:
 
 def look(values: Mapping[str, float] | None) -> Outlook:
     """For the verdict, from the newest sample. A young installation waits for its first night."""
-    left = tuple(
-        Concern("bad", f"Half done, and not settled: {one}.", reverse("admin:backups_restores"), "Look at it")
-        for one in ([] if recovery.is_busy() else recovery.unsettled())
-    )
+    # Not to the page of restores: who may see the backups may not open it.
+    url, now = reverse("admin:backups"), timezone.now().timestamp()
+    left = tuple(Concern("bad", one, url, "Show the backups") for one in _half_done())
     if values is None:
         return Outlook(left)
-    url, now = reverse("admin:backups"), timezone.now().timestamp()
     concerns = [*left]
     since = values.get(f"proven_at:{Source.POSTGRES}")
     age = now - (since if since is not None else values.get("since", now))
@@ -69,6 +67,17 @@ def look(values: Mapping[str, float] | None) -> Outlook:
         concerns.append(Concern("warn", f"{runs} of PostgreSQL failed.", f"{url}?state=failed", "Show why"))
     well = f"the last proven restore point is {duration(age)} old" if since is not None else ""
     return Outlook(tuple(concerns), well)
+
+
+def _half_done() -> list[str]:
+    """Restores that nobody brought to an end, in sentences."""
+    try:
+        left = [] if recovery.is_busy() else recovery.unsettled()
+    except OSError as error:
+        where = error.filename or "ARC_BACKUP_DIR"
+        why = f"{where} cannot be read: {error.strerror or error}."
+        return [f"Whether a restore was left half done is not known. {why}"]
+    return [f"Half done, and not settled: {one}." for one in left]
 
 
 register_watch(Watch("backups", SEE, "backups", look, order=15))

@@ -24,7 +24,8 @@ logger = logging.getLogger(__name__)
 SPOOLED = "agent-"
 #: Seconds after which a half-written file that nobody touches belongs to no run, nor to an upload.
 LEFT = 24 * 3600.0
-DIED = "Its process stopped without a word (killed, or its machine went down). Nothing of it was kept."
+STOPPED = "Its process stopped without a word (killed, or its machine went down)."
+DIED = f"{STOPPED} Nothing of it was kept."
 
 
 def check_space(folder: Path, wanted: int) -> None:
@@ -58,11 +59,11 @@ def end_abandoned(folder: Path) -> int:
             if path.name.endswith(manifests.ENDING) and _complete(backup, path):
                 break
         else:
-            for path in files:
-                _unlink(path)
+            why = _why([trouble for trouble in map(_unlink, files) if trouble])
             with transaction.atomic():
-                if Backup.objects.fail(backup.pk, DIED):
-                    record("backup.failed", obj=backup, note=DIED, data={"source": backup.source})
+                if Backup.objects.fail(backup.pk, why):
+                    record("backup.failed", obj=backup, note=why, data={"source": backup.source})
+            files = []
         for path in files:
             if path.name.endswith(".part"):
                 _unlink(path)
@@ -76,11 +77,19 @@ def end_abandoned(folder: Path) -> int:
     return ended
 
 
-def _unlink(path: Path) -> None:
+def _why(left: list[str]) -> str:
+    """What the row says; left: why files of it are still there."""
+    return f"{STOPPED} {' '.join(left)} Remove by hand what is left." if left else DIED
+
+
+def _unlink(path: Path) -> str:
+    """Why it could not be removed, in a sentence, which is logged; "" when it is gone."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
         logger.warning("%s could not be removed: %s", path, error)
+        return f"{path} could not be removed: {error.strerror or error}."
+    return ""
 
 
 def _complete(backup: Backup, path: Path) -> bool:

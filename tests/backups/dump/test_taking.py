@@ -30,7 +30,7 @@ from agents.models import Agent
 from arcweb.backups import manifest as manifests
 from arcweb.backups import server, snapshot, streams
 from arcweb.backups.exceptions import BackupError, CorruptCopy, LockedOut, SpaceError, ToolError
-from arcweb.backups.leftovers import DIED
+from arcweb.backups.leftovers import DIED, STOPPED
 from arcweb.backups.models import Backup, Schedule
 from arcweb.backups.proving.proof import prove
 from arcweb.backups.taking import Options, take
@@ -483,6 +483,10 @@ def test_what_a_killed_run_left_and_nobody_can_remove_keeps_no_copy_from_being_t
     backup = take(Options())
     died.refresh_from_db()
     assert (died.state, backup.state) == ("failed", "hashed")
+    assert (
+        died.trouble
+        == f"{STOPPED} {stuck} could not be removed: Is a directory. Remove by hand what is left."
+    )
 
 
 def test_half_a_file_of_a_run_that_nobody_knows_goes_after_a_day(agents: list[Agent], folder: Path) -> None:

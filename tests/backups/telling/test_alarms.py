@@ -13,8 +13,10 @@ from django.utils import timezone
 from arcweb.alarms import Unknown, find_alarm
 from arcweb.backups import alarms, cards, telling
 from arcweb.backups.models import Backup, Schedule
+from arcweb.backups.restore.journal import EXCHANGING, Folder, Journal
 from arcweb.backups.streams import RESERVE
 from tests.backups.copies import copy
+from tests.people import client_of
 
 pytestmark = pytest.mark.django_db
 DAY = timedelta(days=1)
@@ -84,6 +86,32 @@ def test_failures_fire_until_a_copy_is_whole_again() -> None:
     assert "The last backup of PostgreSQL failed." in concerns()
     copy("hashed", timedelta(hours=1))
     assert not fires("backups.failing")
+
+
+def test_copies_of_others_that_are_nowhere_else_fire_nothing() -> None:
+    copy(remote_trouble="It was away.", owner="f" * 32)
+    assert not fires("backups.second_place")
+    copy(remote_trouble="It was away.")
+    assert fires("backups.second_place")
+
+
+def test_what_is_half_done_is_shown_to_who_may_see_the_backups(settings: Any, tmp_path: Path) -> None:
+    settings.ARC_BACKUP_DIR = tmp_path
+    journal = Journal.begin("restore", live="arc", actor={})
+    journal.state = EXCHANGING
+    Folder(tmp_path).write(journal)
+    (concern,) = cards.look(None).concerns
+    assert concern.sentence.startswith("Half done, and not settled: the restore")
+    assert client_of("viewer").get(concern.url).status_code == 200
+
+
+def test_a_folder_that_cannot_be_looked_into_takes_no_verdict_away(settings: Any, tmp_path: Path) -> None:
+    copy(age=timedelta(hours=60))
+    settings.ARC_BACKUP_DIR = tmp_path / ("long" * 100)  # refused to root, too
+    first, second = concerns()
+    assert first.startswith(f"Whether a restore was left half done is not known. {tmp_path}")
+    assert first.endswith("cannot be read: File name too long.")
+    assert second == "PostgreSQL's last proven restore point is 2 d 12 h old."
 
 
 def test_bad_copies_fire() -> None:
