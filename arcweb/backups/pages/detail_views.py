@@ -46,6 +46,7 @@ def backup(request: HttpRequest, backup: UUID) -> HttpResponse:
     one = get_object_or_404(Backup.objects.select_related("parent", "schedule"), pk=backup)
     manifest = one.manifest or {}
     known = manifest.get("tables", [])
+    sending = Job.objects.active().filter(kind=uploading.KIND, params__backup=str(one.pk)).first()
     tables = sorted((one for one in known if one.get("rows")), key=lambda table: -table["rows"])
     return render(
         request,
@@ -64,8 +65,9 @@ def backup(request: HttpRequest, backup: UUID) -> HttpResponse:
             rows=sum(table["rows"] for table in tables),
             raw=size(one.raw_bytes) if one.raw_bytes else "",
             active=Job.objects.active().filter(kind=requests.VERIFY, params__backup=str(one.pk)).first(),
-            sending=Job.objects.active().filter(kind=uploading.KIND, params__backup=str(one.pk)).first(),
-            may_send=uploading.may_be_sent(one),
+            sending=sending,
+            # A job that waits for its next try can be sent on at once.
+            may_send=uploading.may_be_sent(one) and (sending is None or sending.next_retry_at is not None),
             actions=list(_actions(request, one)),
             may_verify=one.state in ("written", "hashed", "verified", "bad"),
         ),

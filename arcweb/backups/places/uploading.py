@@ -4,6 +4,7 @@ has one. Every step may be done again."""
 from __future__ import annotations
 
 import logging
+from functools import partial
 from uuid import UUID
 
 from django.db import transaction
@@ -18,7 +19,7 @@ from arcweb.backups.places.base import PlaceError, Progress, nothing
 from arcweb.backups.taking import register_afterwards
 from arcweb.events import record
 from arcweb.events.sentences import describe
-from arcweb.jobs import ledger
+from arcweb.jobs import dispatch, ledger
 from arcweb.jobs.models import Job
 
 logger = logging.getLogger(__name__)
@@ -29,18 +30,20 @@ describe("backup.uploaded", "put the copy {object} into the S3-compatible store 
 
 
 def wanting() -> QuerySet[Backup]:
-    """Copies that stand here and not in the store, and are not known to be bad; the newest first."""
-    return Backup.objects.present().exclude(state="bad").filter(local=True, remote=False).newest_first()
+    """Copies of ours that stand here and not in the store, and are not known to be bad; the newest first."""
+    whole = Backup.objects.ours().present().exclude(state="bad")
+    return whole.filter(local=True, remote=False).newest_first()
 
 
 def may_be_sent(backup: Backup) -> bool:
-    """Whether there is a store, and the copy stands here alone: as `wanting`, for one row."""
+    """Whether there is a store, and the copy stands here alone: as `wanting`, for one row of anybody's."""
     whole = backup.state in ("written", "hashed", "verified")
     return places.has_store() and whole and backup.local and not backup.remote
 
 
 def ask(backup: Backup) -> Job:
-    """The job that sends it, asked for by a person and on record; or the one under way.
+    """The job that sends it, asked for by a person and on record; or the one under way, which waits for its
+    next try no longer.
 
     Raises PlaceError when there is nothing to send, or nowhere.
     """
@@ -48,7 +51,11 @@ def ask(backup: Backup) -> Job:
         raise PlaceError(f"{backup} is not sent: it is in the store, not whole here, or no store is set up.")
     with transaction.atomic():
         record("backup.send_asked", obj=backup)
-        return enqueue(backup)
+        job = enqueue(backup)
+        waits = Job.objects.filter(pk=job.pk, state=Job.State.QUEUED, next_retry_at__isnull=False)
+        if waits.update(next_retry_at=None):
+            transaction.on_commit(partial(dispatch.send, job.pk))
+    return job
 
 
 def enqueue(backup: Backup) -> Job:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from arcweb.backups import manifest as manifests
 from arcweb.backups import places, taking
@@ -114,6 +116,7 @@ def test_what_the_store_has_not_is_queued_once_and_bad_ones_are_not(settings: An
     wanted = {str(make_copy(state).pk) for state in ("written", "hashed", "verified")}
     make_copy("bad")
     make_copy(remote=True)
+    make_copy(owner="f" * 32)
     for _ in range(2):
         uploading.enqueue_missing()
     assert {job.params["backup"] for job in Job.objects.filter(kind="backup-upload")} == wanted
@@ -253,6 +256,24 @@ def test_a_copy_that_was_not_sent_is_sent_again_by_a_button_on_its_page(raw: Any
     run_upload(context_of(job))
     assert sorted(keys(raw)) == at(backup)
     assert "Send to S3" not in operator.get(page).content.decode()
+
+
+def test_a_job_that_waits_for_its_next_try_is_sent_on_by_the_button(
+    settings: Any, django_capture_on_commit_callbacks: Any
+) -> None:
+    backup, operator = make_copy(remote_trouble="It was away."), client_of("operator")
+    job = uploading.enqueue(backup)
+    waiting = Job.objects.filter(pk=job.pk)
+    waiting.update(next_retry_at=timezone.now() + timedelta(hours=1))
+    assert "Send to S3 again" in operator.get(f"/backups/{backup.pk}/").content.decode()
+    with django_capture_on_commit_callbacks() as sent:
+        operator.post(f"/backups/{backup.pk}/send/")
+    assert len(sent) == 1
+    assert waiting.get() in Job.objects.unsent()
+    assert "Send to S3" not in operator.get(f"/backups/{backup.pk}/").content.decode()
+    with django_capture_on_commit_callbacks() as sent:
+        operator.post(f"/backups/{backup.pk}/send/")
+    assert sent == []  # its message is on the way
 
 
 @pytest.mark.parametrize("change", [{"remote": True}, {"local": False}, {"state": "bad"}, {}])
