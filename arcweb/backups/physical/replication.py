@@ -55,10 +55,14 @@ class Line:
     """A connection in replication mode, which takes none of psycopg's own statements."""
 
     def __init__(self) -> None:
+        known = conninfo(database())
+        options = psycopg.conninfo.conninfo_to_dict(known).get("options", "")
         where = psycopg.conninfo.make_conninfo(
-            conninfo(database()),
+            known,
             application_name=APPLICATION,
             connect_timeout=server.CONNECT_SECONDS,
+            # Its session holds the slot in silence while pg_basebackup works; SET it does not take.
+            options=f"{options} -c idle_session_timeout=0".strip(),
             replication="true",
         )
         self._connection = PGconn.connect(where.encode())
