@@ -106,10 +106,11 @@ def _parents(line: replication.Line, found: replication.Server) -> list[chain.It
             "SYSTEM SET summarize_wal = on; SELECT pg_reload_conf(); then take a whole base backup first."
         )
     items = chain.known()
-    parent = chain.newest(items, found.system)
+    parent = chain.newest(items, found.system, replication.descent(line, found.timeline))
     if parent is None:
         raise BackupError(
-            "There is no base backup of this cluster that an incremental one can build on: take a whole one."
+            "There is no base backup of this cluster and its timeline that an incremental one can build on: "
+            "take a whole one."
         )
     parents = chain.ancestors(items, parent)
     if len(parents) >= chain.LONGEST:

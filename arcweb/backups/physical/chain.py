@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -72,16 +72,25 @@ def _on_disk(folder: Path) -> Iterator[Item]:
                 yield Item(manifest.id, "written", (folder / manifest.file.name).is_file(), manifest)
 
 
-def newest(items: Items, system: str) -> Item | None:
+def newest(items: Items, system: str, line: Sequence[segments.Step]) -> Item | None:
     """The newest whole copy of that cluster with all that it builds on, each of them here and made here: what
-    builds on a stranger's is never started."""
+    builds on a stranger's is never started.
+
+    line: the server's line of descent. A copy of another branch, as an undo leaves them, is no beginning:
+    PostgreSQL refuses an incremental one on it.
+    """
     whole = [one for one in items.values() if one.system == system and one.state in ("hashed", "verified")]
-    found = [one for one in whole if seals.is_ours(one.manifest)]
+    found = [one for one in whole if seals.is_ours(one.manifest) and _is_on(line, one)]
     for one in sorted(found, key=_place, reverse=True):
         with suppress(CorruptCopy):
             if all(each.local and seals.is_ours(each.manifest) for each in ancestors(items, one)):
                 return one
     return None
+
+
+def _is_on(line: Sequence[segments.Step], one: Item) -> bool:
+    physical = one.manifest.physical
+    return segments.on_the_way(line, int(physical["timeline"]), segments.lsn(str(physical["stop_lsn"])))
 
 
 def _place(one: Item) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from psycopg.pq import ConnStatus, ExecStatus, PGconn
 
 from arcweb.backups import server
 from arcweb.backups.exceptions import BackupError
+from arcweb.backups.physical import segments
 from arcweb.libpq import conninfo
 
 APPLICATION = "arcweb-basebackup"
@@ -99,6 +100,16 @@ def connected() -> Iterator[Line]:
         yield line
     finally:
         line.close()
+
+
+def descent(line: Line, timeline: int) -> list[segments.Step]:
+    """The server's line of descent, by the history that it keeps beside its log; of a timeline without one
+    (the first), itself alone."""
+    try:
+        _, history = line.ask(f"TIMELINE_HISTORY {timeline}")
+    except BackupError:
+        history = ""
+    return segments.descent(timeline, history)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import tarfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,9 +22,13 @@ from arcweb.backups.exceptions import BackupError, CorruptCopy
 from arcweb.backups.manifest import Manifest
 from arcweb.backups.models import Backup
 from arcweb.backups.physical import chain, cluster, proof, tar
+from arcweb.backups.physical.segments import Step, lsn
 from arcweb.backups.proving.ladder import Console, Copy, Ladder, NotTried
 from arcweb.embedded.stack import Stack
-from tests.backups.physical.conftest import Story, superuser, take
+from tests.backups.physical.conftest import Story, know, superuser, take
+
+#: The line of descent of a cluster that never went back.
+FIRST = [Step(1, None)]
 
 
 def prove(manifest: Manifest, *, trusted: bool = True) -> Ladder:
@@ -101,14 +106,14 @@ def test_a_copy_from_outside_is_not_started(here: Stack, story: Story) -> None:
     with pytest.raises(NotTried, match="holds code that runs in the server"):
         prove(story.whole, trusted=False)
     system = story.whole.physical["system"]
-    newest = chain.newest(chain.known(), system)
+    newest = chain.newest(chain.known(), system, FIRST)
     assert newest is not None
     assert newest.id == story.incremental.id
     stranger = replace(story.whole, seal="").to_json()
     Backup.objects.filter(pk=story.whole.id).update(manifest=stranger)
     with pytest.raises(NotTried, match="not made here"):
         prove(story.incremental)
-    assert chain.newest(chain.known(), system) is None
+    assert chain.newest(chain.known(), system, FIRST) is None
 
 
 def test_a_cluster_that_a_killed_proof_left_goes_with_the_next(
@@ -126,9 +131,32 @@ def test_a_cluster_that_a_killed_proof_left_goes_with_the_next(
 def test_what_is_newest_stands_in_the_log_whatever_a_clock_said(here: Stack, story: Story) -> None:
     ahead = replace(story.whole, taken_at=story.whole.taken_at + timedelta(days=400))
     Backup.objects.filter(pk=story.whole.id).update(manifest=seals.sealed(ahead).to_json())
-    newest = chain.newest(chain.known(), story.whole.physical["system"])
+    newest = chain.newest(chain.known(), story.whole.physical["system"], FIRST)
     assert newest is not None
     assert newest.id == story.incremental.id
+
+
+def test_a_copy_of_a_branch_that_was_left_is_no_beginning(here: Stack, story: Story) -> None:
+    """After an undo the cluster is back on its old timeline, and copies of the other one stay."""
+    physical = story.whole.physical
+    left = lsn(str(physical["stop_lsn"]))
+    id_ = str(uuid.uuid4())
+    file = replace(story.whole.file, name=f"postgres-20261123T000000Z-{id_[:8]}.tar.zst")
+    os.link(settings.ARC_BACKUP_DIR / story.whole.file.name, settings.ARC_BACKUP_DIR / file.name)
+    of_two = replace(story.whole, id=id_, file=file, physical=physical | {"timeline": 2})
+    know(seals.sealed(of_two))
+    items = chain.known()
+
+    def newest(*line: Step) -> str:
+        found = chain.newest(items, str(physical["system"]), line)
+        return found.id if found else ""
+
+    assert newest(Step(1, None)) == story.incremental.id
+    assert newest(Step(1, left), Step(2, None)) == of_two.id
+    # A second restore began at the first timeline again, before the incremental one.
+    assert newest(Step(1, left), Step(3, None)) == story.whole.id
+    assert newest(Step(1, left - 1), Step(3, None)) == ""
+    assert take("incremental", settings.ARC_BACKUP_DIR).parent == story.incremental.id
 
 
 def test_what_failed_keeps_nothing_put_aside(here: Stack, story: Story) -> None:
