@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -80,6 +81,8 @@ UNSAFE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"
 #: The first pg_combinebackup that shares files instead of copying them, and the first servers that run
 #: event triggers at each login.
 LINKS_SINCE, LOGIN_TRIGGERS_SINCE = 180000, 170000
+#: What a server that is not ready logs of each connection.
+ASKED = re.compile(r"FATAL:  the database system is (?:starting|shutting|not )|Hot standby mode is disabled")
 BOOTSTRAP = "SELECT rolname FROM pg_roles WHERE oid = 10"
 
 
@@ -237,7 +240,7 @@ class Running:
             if (code := self.process.poll()) is not None:
                 raise NoStart(
                     f"PostgreSQL did not start on the copy (code {code}). Its last words:\n"
-                    f"{last_lines(self.log, 6)}"
+                    f"{_last_words(self.log)}"
                 )
             check()
             tell(last_lines(self.log, 1).strip())
@@ -252,6 +255,12 @@ class Running:
             raise BackupError("PostgreSQL on the copy did not stop within 120 s.") from error
         if code != 0:
             raise BackupError(f"PostgreSQL on the copy stopped badly (code {code}).")
+
+
+def _last_words(log: Path) -> str:
+    """The end of its log without what it answered to our own asking, which may stand behind the reason."""
+    lines = [line for line in last_lines(log, 200).splitlines() if not ASKED.search(line)]
+    return "\n".join(lines[-6:])
 
 
 class NoStart(BackupError):  # noqa: N818 - reads as a sentence

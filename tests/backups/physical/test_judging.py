@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import psycopg
 import pytest
 
 from arcweb.backups.exceptions import CorruptCopy, ToolError
+from arcweb.backups.physical import cluster
 from arcweb.backups.physical.judging import judged
+from arcweb.backups.physical.recovery import TOO_EARLY
 from arcweb.backups.proving import NotTried
 
 
@@ -39,3 +44,19 @@ def test_damage_is_the_copys_fault(error: Exception) -> None:
 )
 def test_a_machine_that_fails_says_nothing_about_the_copy(error: Exception) -> None:
     assert isinstance(judged(error, "It failed."), NotTried)
+
+
+def test_why_a_server_ended_stands_in_its_last_words_however_often_we_asked_it(tmp_path: Path) -> None:
+    asked = [
+        "FATAL:  the database system is not accepting connections",
+        "DETAIL:  Hot standby mode is disabled.",
+    ]
+    reason = f"FATAL:  {TOO_EARLY}"
+    end = ["LOG:  startup process (PID 1) exited with exit code 1", "LOG:  database system is shut down"]
+    log = tmp_path / "log"
+    log.write_text("\n".join([*asked * 3, reason, *asked * 3, *end]))
+    process = subprocess.Popen(["/bin/false"])
+    process.wait()
+    with pytest.raises(cluster.NoStart) as raised:
+        cluster.Running(process, tmp_path, log).wait(lambda: None)
+    assert [line.strip() for line in str(raised.value).splitlines()[1:]] == [reason, *end]
