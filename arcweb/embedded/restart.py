@@ -128,7 +128,10 @@ class Restarter:
             else:
                 return True, f"{done.new} is the cluster now; the one of before is kept as {done.old}."
         swap.ask(self._layout, done.back())
-        sentence = f"PostgreSQL did not start on {done.new}, so the cluster of before runs again: {reason}"
+        sentence = (
+            f"PostgreSQL did not start on {done.new}, so the cluster that was live before is live "
+            f"again: {reason}"
+        )
         self._tell(sentence)
         if again := self._restart():
             raise EmbeddedError(

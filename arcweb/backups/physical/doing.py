@@ -98,6 +98,9 @@ def take_up(id_: str, told: Told = quiet) -> Journal:
         journal = journals().read(id_)
         if journal is None or not (journal.undo_asked or journal.state in (ASKED, CONFIRMED)):
             raise BackupError(f"There is no restore {id_} that waits to be done.")
+        if _age(journal) >= STALE:
+            _forget(journal)
+            raise BackupError(journal.trouble)
         if journal.undo_asked:
             journal.undo_asked = False
             journals().write(journal)
@@ -149,12 +152,15 @@ def tidy() -> list[str]:
 def sentence(journal: Journal) -> str:
     """How it stands, for people."""
     if journal.undone_at:
-        return "Undone: the cluster of before is live. The restored one is kept for a day."
+        unread = f" {exchange.UNREAD}" if exchange.UNREAD in journal.facts.get("undo", ()) else ""
+        return f"Undone: the cluster of before is live. The restored one is kept for a day.{unread}"
     if journal.state == FINISHED:
-        return (
-            f"PostgreSQL is as it was at {journal.target[:19]} UTC. The cluster of before is kept as "
-            f"{journal.before} for a day: manage.py backup restore-time --undo {settings.POSTGRES_DB}"
+        kept = (
+            f"The cluster of before is kept as {journal.before} for a day: manage.py backup restore-time "
+            f"--undo {settings.POSTGRES_DB}"
         )
+        said = journal.trouble if journal.dropped_at else kept
+        return f"PostgreSQL is as it was at {journal.target[:19]} UTC. {said}".strip()
     if journal.state == WAITING:
         return f"{journal.new} is ready and waits for its confirmation. {journal.trouble}".strip()
     if journal.state == DROPPED:
@@ -184,13 +190,17 @@ def _left() -> list[str]:
     for journal in journals().all():
         if journal.is_active or not journal.is_busy or _age(journal) < STALE:
             continue
-        # Whoever asked expects nothing any more: live would be exchanged at any hour.
-        journal.trouble = "No process took it up. Start it again."
-        if journal.undo_asked:
-            journal.undo_asked = False
-        elif journal.state == CONFIRMED:
-            journal.state = WAITING
-        else:
-            journal.state, journal.finished_at = BROKEN, now()
-        journals().write(journal)
+        _forget(journal)
     return said
+
+
+def _forget(journal: Journal) -> None:
+    """Whoever asked expects nothing any more: live would be exchanged at any hour."""
+    journal.trouble = "No process took it up in time. Start it again."
+    if journal.undo_asked:
+        journal.undo_asked = False
+    elif journal.state == CONFIRMED:
+        journal.state = WAITING
+    else:
+        journal.state, journal.finished_at = BROKEN, now()
+    journals().write(journal)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from django.conf import settings
@@ -32,7 +33,8 @@ from arcweb.backups.physical.journal import (
     Journal,
 )
 from arcweb.backups.physical.recovery import KEPT, Told, journals, quiet, stepping
-from arcweb.backups.restore.carry import carry_over
+from arcweb.backups.restore import databases
+from arcweb.backups.restore.carry import carry_over, settle_alone
 from arcweb.backups.restore.journal import SKIPPED, now
 from arcweb.backups.restore.running import in_words
 from arcweb.embedded import restart, swap
@@ -51,6 +53,11 @@ WHY = "The database is being put back to an earlier time."
 #: Seconds that `make run` gets to restart PostgreSQL: it may have to write much before it stops.
 WITHIN = 600.0
 TYPE = "backups.restore"
+#: What people must know about a cluster that took its place while PostgreSQL was stopped.
+UNREAD = (
+    "PostgreSQL was stopped, so nothing could be carried over: accounts with their passwords and "
+    "deactivations, audit events and the catalogue of copies are those of then."
+)
 LEFT = "The process that did this stopped without a word (killed, or its machine went down)."
 
 
@@ -68,7 +75,6 @@ def exchange(journal: Journal, told: Told = quiet) -> None:
                 step.sentence = " ".join(said) or "Nothing."
                 if not now_live.running:
                     step.state = SKIPPED
-                    step.sentence = "PostgreSQL is stopped, so nothing can be read from it. " + step.sentence
             with stepping(journal, "exchange", told) as step:
                 step.sentence = _renamed(now_live.stack, Swap(journal.id, journal.new, journal.before))
             with stepping(journal, "settle", told) as step:
@@ -100,18 +106,34 @@ def undo(journal: Journal, actor: Actor, told: Told = quiet) -> None:
         # What came after this moment the cluster of before has not: nobody was let in from then on.
         since = journal.step("carry").started_at or journal.target
         journal.facts["undo"] = _carry(now_live, journal.before, since)
+        journals().write(journal)
         _renamed(now_live.stack, Swap(journal.id, journal.before, journal.undone))
         _undone(journal, actor)
     except BaseException as error:
         journal.trouble = in_words(error)
         if not _is_undone(journal):
-            swap.withdraw(settings.ARC_LAYOUT)  # else a start days later would do it, unasked
-            journal.undoing = ""
+            _undo_failed(journal, journal.trouble)
         journals().write(journal)
+        if isinstance(error, BackupError):
+            raise BackupError(journal.trouble) from error
         raise
     finally:
         paused.end(settings.ARC_BACKUP_DIR)
     _as_it_ran(now_live)
+
+
+def _undo_failed(journal: Journal, trouble: str) -> None:
+    """The restored cluster is live as it was. One of before that was tried and did not start lies aside, by
+    another name, and no second try finds it: then nothing can be undone. The caller writes the journal."""
+    swap.withdraw(settings.ARC_LAYOUT)  # else a start days later would do it, unasked
+    journal.undoing, journal.trouble = "", trouble
+    servers: Path = settings.ARC_LAYOUT.real_servers_dir
+    aside = servers / Swap(journal.id, journal.before, journal.undone).back().old
+    if not (servers / journal.before).is_dir() and aside.is_dir():
+        journal.dropped_at = now()
+        journal.trouble += (
+            f" The cluster of before is now {aside}, and goes in a day: give it another name to keep it."
+        )
 
 
 def _undone(journal: Journal, actor: Actor) -> None:
@@ -187,8 +209,7 @@ def _settle_one(journal: Journal) -> str:
         if _is_undone(journal):
             _undone(journal, actor_of(journal))
             return f"Finished the undo of the restore to {journal.target}: the cluster of before is live."
-        swap.withdraw(settings.ARC_LAYOUT)
-        journal.undoing, journal.trouble = "", f"{LEFT} The restored cluster is live as it was."
+        _undo_failed(journal, f"{LEFT} The restored cluster is live as it was.")
         journals().write(journal)
         return f"The restore to {journal.target} was not undone: the restored cluster is live as it was."
     if journal.state == PREPARING:
@@ -253,24 +274,35 @@ def _carry(now_live: live.Live, folder: str, target: str) -> list[str]:
     """Into the cluster of that folder, before anybody works in it: erasures, and what live knows better than
     the moment `target` (ISO)."""
     data = now_live.stack.layout.real_servers_dir / folder
-    version = int((data / "PG_VERSION").read_text()) * 10_000
+    try:
+        version = int((data / "PG_VERSION").read_text()) * 10_000
+    except (OSError, ValueError) as error:
+        raise BackupError(f"{data} is no cluster any more ({error}). Nothing was changed.") from error
     programs = cluster.Programs(version, now_live.stack.user)
-    keeps = {"wal_level": "replica", "archive_mode": "on", "max_wal_senders": "10"}
+    # Log that goes before it is summarised would end the chain of incremental copies.
+    keeps = {"wal_level": "replica", "archive_mode": "on", "max_wal_senders": "10", "summarize_wal": "on"}
     with cluster.running(programs, data, keeps, keep=True) as server:
         server.wait(lambda: None)
         with server.connect(settings.POSTGRES_DB, user=settings.POSTGRES_USER) as new:
-            new.autocommit = False
-            said = []
+            _unhurried(new)
             if now_live.running:
                 let_go()
                 with now_live.connect(settings.POSTGRES_DB, user=settings.POSTGRES_USER) as old:
-                    old.autocommit = False
+                    _unhurried(old)
                     said = carry_over(old, new, target, trusted=True)
+            else:
+                said = [UNREAD, *settle_alone(new, settings.POSTGRES_DB)]
             since = datetime.fromisoformat(target)
             said += erasures.apply(new, erasures.newer_than(settings.ARC_BACKUP_DIR, since))
             new.commit()
         server.stop()
     return said
+
+
+def _unhurried(connection: psycopg.Connection[Any]) -> None:
+    """In a transaction from now on, without the limits and the search_path of role and database."""
+    connection.execute(databases.UNHURRIED)
+    connection.autocommit = False
 
 
 def _renamed(stack: Stack, wanted: Swap) -> str:
@@ -291,7 +323,9 @@ def _renamed(stack: Stack, wanted: Swap) -> str:
                 f"Nothing was exchanged, for {wanted.new} is no longer in "
                 f"{stack.layout.real_servers_dir}: the cluster that was live is live."
             )
-        raise BackupError(f"PostgreSQL did not start on {wanted.new}: the cluster of before is live again.")
+        raise BackupError(
+            f"PostgreSQL did not start on {wanted.new}: the cluster that was live before is live again."
+        )
     return f"The cluster of before is kept as {wanted.old} for a day."
 
 
@@ -301,7 +335,8 @@ def _by_make_run(stack: Stack, wanted: Swap) -> None:
     while (found := restart.outcome(stack.layout)) is None or found.ended < began:
         if time.time() - began > WITHIN:
             raise BackupError(
-                f"`make run` did not exchange the clusters within {WITHIN:.0f} s. Restart it: its start does."
+                f"`make run` did not exchange the clusters within {WITHIN:.0f} s, and is not asked any more. "
+                "Look at its output, restart it, then try again."
             )
         if holder(stack.layout) is None:
             _here(stack)
@@ -336,7 +371,8 @@ def _here(stack: Stack) -> None:
                 server.wait_until_ready(said.append)
                 server.initialise(said.append)
             raise BackupError(
-                f"PostgreSQL did not start on the restored cluster, so the one of before is live: {error}"
+                f"PostgreSQL did not start on {wanted.new}, so the cluster that was live before is live "
+                f"again: {error}"
             ) from error
 
 

@@ -25,9 +25,20 @@ from arcweb.accounts.models import UserSession
 from arcweb.backups import erasures
 from arcweb.backups.exceptions import BackupError
 from arcweb.backups.models import Backup
-from arcweb.backups.physical import archive, by_hand, chain, doing, exchange, live, recovery, timeline
-from arcweb.backups.physical.journal import BROKEN, CONFIRMED, EXCHANGING, FINISHED, WAITING, Journal
+from arcweb.backups.physical import (
+    archive,
+    by_hand,
+    chain,
+    doing,
+    exchange,
+    live,
+    recovery,
+    replication,
+    timeline,
+)
+from arcweb.backups.physical.journal import ASKED, BROKEN, CONFIRMED, EXCHANGING, FINISHED, WAITING, Journal
 from arcweb.backups.restore import recovery as killed
+from arcweb.backups.restore.carry import carry_over
 from arcweb.embedded import swap
 from arcweb.embedded.errors import EmbeddedError
 from arcweb.embedded.restart import Restarter
@@ -36,7 +47,7 @@ from arcweb.embedded.server_user import ServerUser
 from arcweb.embedded.stack import Stack
 from arcweb.embedded.swap import Swap
 from arcweb.events.actors import SYSTEM
-from tests.backups.physical.conftest import Story, now_of, superuser, switch
+from tests.backups.physical.conftest import Story, now_of, superuser, switch, take
 
 USER = ServerUser("this user", os.getuid(), os.getgid())
 ME = {"kind": "system", "id": "", "name": "tests"}
@@ -57,7 +68,8 @@ def ids(stack: Stack) -> list[int]:
 
 
 MODELS = (ContentType, Permission, Group, User, Session, UserSession, MigrationRecorder.Migration)
-TABLES = [f'"{model._meta.db_table}"' for model in MODELS]
+THROUGH = [field.remote_field.through for model in MODELS for field in model._meta.local_many_to_many]
+TABLES = [f'"{model._meta.db_table}"' for model in (*MODELS, *THROUGH)]
 
 
 def make_accounts(stack: Stack) -> None:
@@ -94,6 +106,14 @@ def people(stack: Stack) -> list[tuple[Any, ...]]:
     with superuser(stack) as connection:
         return connection.execute(
             "SELECT username, password, is_active FROM auth_user ORDER BY username"
+        ).fetchall()
+
+
+def sessions(stack: Stack) -> list[tuple[Any, ...]]:
+    """Those that have ended, and why."""
+    with superuser(stack) as connection:
+        return connection.execute(
+            "SELECT key_hash, ended_reason FROM accounts_usersession WHERE ended_at IS NOT NULL ORDER BY 1"
         ).fetchall()
 
 
@@ -177,6 +197,16 @@ def test_the_whole_way_there_and_back(
 ) -> None:
     before = (ids(here), count(here))
     make_accounts(here)
+    limits: list[Any] = []
+
+    def carry(old: Any, new: Any, *arguments: Any, **options: Any) -> list[str]:
+        names = "current_setting('idle_in_transaction_session_timeout'), current_setting('search_path')"
+        limits.extend(one.execute(f"SELECT {names}").fetchone() for one in (old, new))
+        return carry_over(old, new, *arguments, **options)
+
+    monkeypatch.setattr(exchange, "carry_over", carry)
+    with superuser(here) as connection:
+        connection.execute("ALTER ROLE arc SET search_path = 'elsewhere'")
     with prepared(story.good) as journal:
         assert journal.state == WAITING
         assert [step.state for step in journal.steps[:5]] == ["done"] * 5
@@ -185,6 +215,7 @@ def test_the_whole_way_there_and_back(
         assert (ids(here), count(here)) == before  # live goes on meanwhile
         journal.confirmed_by = ME
         exchange.exchange(journal)
+    assert limits == [("0", "public, pg_catalog")] * 2, "those of role and database do not count"
     assert (journal.state, outside) == (FINISHED, ["migrated"])
     assert ids(here) == [501, 502, 503]
     assert count(here) == 503
@@ -194,6 +225,12 @@ def test_the_whole_way_there_and_back(
     # The new timeline reaches the archive, its history first: its number is not given again.
     switch(here)
     assert archive.look().newest_timeline == 2
+    with replication.connected() as line:
+        steps = replication.descent(line, line.identify().timeline)
+    assert [step.timeline for step in steps] == [1, 2]
+    newest = chain.newest(chain.known(), story.whole.physical["system"], steps)
+    assert newest is not None
+    assert newest.id == story.incremental.id
     assert Backup.objects.filter(state="hashed").exists()
     erased: list[tuple[int, dict[str, Any]]] = []
 
@@ -211,18 +248,19 @@ def test_the_whole_way_there_and_back(
         connection.execute("UPDATE accounts_usersession SET key_hash = 'of now'")
     undone = doing.undo(journal.id, SYSTEM)
     assert people(here) == [("anna", "new", True), ("bert", "new", False)]
+    assert sessions(here) == [("of now", "restored"), ("of then", "restored")]
     with superuser(here) as connection:
-        ended = connection.execute(
-            "SELECT key_hash, ended_reason FROM accounts_usersession WHERE ended_at IS NOT NULL ORDER BY 1"
-        )
-        assert ended.fetchall() == [("of now", "restored"), ("of then", "restored")]
         connection.execute(f"DROP TABLE {', '.join(TABLES)} CASCADE")
+        connection.execute("ALTER ROLE arc RESET search_path")
     assert any("Accounts are as they were live" in said for said in undone.facts["undo"])
     assert not undone.undoing
     (settings.ARC_BACKUP_DIR / erasures.NAME).unlink()
     assert erased == [(1, {"id": 1})], "what was erased since the restore goes from the cluster of before"
     assert (ids(here), count(here)) == before
     assert not undone.can_undo
+    assert doing.sentence(undone).endswith("The restored one is kept for a day.")
+    # Whatever the cluster of before wrote while it was carried into was summarised.
+    assert take("incremental", settings.ARC_BACKUP_DIR).parent == story.incremental.id
     # A day later nothing of it is left.
     exchange.sweep(datetime.now(UTC) + timedelta(days=2))
     left = [path.name for path in here.layout.real_servers_dir.iterdir() if path.name.startswith("postgres")]
@@ -232,6 +270,7 @@ def test_the_whole_way_there_and_back(
 def test_a_stopped_server_goes_back_too_with_what_it_had_not_archived(
     here: Stack, story: Story, outside: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    make_accounts(here)
     with superuser(here) as connection:
         connection.execute("INSERT INTO notes VALUES (700, 'in pg_wal alone')")
         late = now_of(connection)
@@ -240,10 +279,23 @@ def test_a_stopped_server_goes_back_too_with_what_it_had_not_archived(
     try:
         journal = doing.restore(late, ME)
         assert journal.step("log").state == "skipped"
+        assert journal.step("carry").state == "skipped"
+        assert journal.step("carry").sentence.startswith(exchange.UNREAD)
         assert not live.look().running  # as it was before
+        here.start()
+        assert 700 in ids(here)
+        assert sessions(here) == [("of then", "restored")]
+        here.postgres.stop(lambda words: None)
+        undone = doing.undo(journal.id, SYSTEM)
+        assert not live.look().running
     finally:
         here.start()
-    assert 700 in ids(here)
+    assert undone.facts["undo"][0] == exchange.UNREAD
+    assert doing.sentence(undone).endswith(exchange.UNREAD)
+    # Nothing is known of whom live has shut out since: nobody goes on where he was.
+    assert sessions(here) == [("of then", "restored")]
+    with superuser(here) as connection:
+        connection.execute(f"DROP TABLE {', '.join(TABLES)} CASCADE")
 
 
 @pytest.mark.parametrize("killed_after", [0, 1, 2])
@@ -375,9 +427,50 @@ def test_a_cluster_that_does_not_start_is_taken_back_by_make_run(here: Stack, st
     outcome = restarter.look()
     assert outcome is not None
     assert not outcome.well
-    assert "the cluster of before runs again" in outcome.sentence
+    assert "the cluster that was live before is live again" in outcome.sentence
     assert ids(here) == before
     assert (servers / "postgres.failed-0badc0de").is_dir()
+
+
+def test_an_undo_whose_cluster_does_not_start_says_what_is_live_and_where_the_other_is(
+    here: Stack, story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    journal = begun(story, state=FINISHED, keep_until=day)
+    servers, before = here.layout.real_servers_dir, ids(here)
+    with pytest.raises(BackupError, match=rf"{journal.before} is no cluster any more"):
+        doing.undo(journal.id, SYSTEM)
+    assert recovery.journals().read(journal.id).can_undo  # type: ignore[union-attr]
+
+    kept = servers / journal.before
+    kept.mkdir(mode=0o700)
+    (kept / "PG_VERSION").write_text("18\n")
+    for path in (kept / "PG_VERSION", kept):
+        here.user.take(path)
+    monkeypatch.setattr(exchange, "_carry", lambda *arguments: [])
+    aside = servers / f"postgres.failed-{journal.id[:8]}"
+    with pytest.raises(BackupError) as raised:
+        doing.undo(journal.id, SYSTEM)
+    assert f"did not start on {journal.before}" in str(raised.value)
+    assert "the cluster that was live before is live again" in str(raised.value)
+    assert f"The cluster of before is now {aside}" in str(raised.value)
+    assert ids(here) == before
+    found = recovery.journals().read(journal.id)
+    assert found is not None
+    assert (found.can_undo, found.is_busy, found.trouble) == (False, False, str(raised.value))
+    assert str(aside) in doing.sentence(found)
+    assert exchange.sweep() == []
+    assert aside.is_dir()
+    with pytest.raises(BackupError, match="can be undone"):
+        doing.undo(journal.id, SYSTEM)
+    # Killed where the renames were taken back: it is found out by whoever looks next.
+    found.undoing, found.dropped_at, found.trouble = day, "", ""
+    recovery.journals().write(found)
+    killed.recover()
+    again = recovery.journals().read(journal.id)
+    assert again is not None
+    assert (again.can_undo, str(aside) in again.trouble) == (False, True)
+    shutil.rmtree(aside)
 
 
 def test_a_killed_exchange_is_settled_by_the_next_one_that_looks(here: Stack, story: Story) -> None:
@@ -449,12 +542,35 @@ def test_what_was_asked_for_waits_for_its_process_and_not_for_ever(here: Stack, 
     asked = begun(story, state=CONFIRMED, created_at=old)
     assert doing.tidy() == []
     assert recovery.journals().read(asked.id).state == CONFIRMED  # type: ignore[union-attr]
+    words = "No process took it up in time. Start it again."
     path = recovery.journals().path_of(asked)
     os.utime(path, (0, 0))
     doing.tidy()
     found = recovery.journals().read(asked.id)
     assert found is not None
-    assert (found.state, found.trouble) == (WAITING, "No process took it up. Start it again.")
+    assert (found.state, found.trouble) == (WAITING, words)
+
+
+@pytest.mark.parametrize(
+    ("values", "then"),
+    [
+        ({"state": CONFIRMED}, WAITING),
+        ({"state": ASKED}, BROKEN),
+        ({"state": FINISHED, "undo_asked": True}, FINISHED),
+    ],
+)
+def test_a_process_that_comes_hours_late_does_nothing(
+    here: Stack, story: Story, values: dict[str, Any], then: str
+) -> None:
+    """Workers come back before anybody has tidied up."""
+    asked = begun(story, **values)
+    os.utime(recovery.journals().path_of(asked), (0, 0))
+    with pytest.raises(BackupError, match="No process took it up in time"):
+        doing.take_up(asked.id)
+    found = recovery.journals().read(asked.id)
+    assert found is not None
+    assert (found.state, found.is_busy) == (then, False)
+    assert [step.name for step in found.steps if step.state != "waits"] == []
 
 
 def test_the_wrong_name_and_a_time_to_come_are_refused(here: Stack, story: Story) -> None:
