@@ -75,9 +75,9 @@ def test_a_slot_starts_once_and_its_job_says_what_to_take() -> None:
 def test_a_slot_that_another_beat_has_started_is_over_also_once_its_job_is() -> None:
     schedule = nightly()
     tomorrow = next(slots.parse(schedule.cron).after(timezone.now()))
-    assert keeping._start(schedule, tomorrow) is not None
+    assert len(keeping._start(schedule, tomorrow)) == 1
     Job.objects.update(state="succeeded", finished_at=timezone.now())
-    assert keeping._start(schedule, tomorrow) is None  # it was read before the other's start
+    assert keeping._start(schedule, tomorrow) == []  # it was read before the other's start
     assert Job.objects.count() == 1
 
 
