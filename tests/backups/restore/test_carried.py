@@ -418,12 +418,14 @@ def test_a_revoked_right_on_a_column_does_not_come_back_and_what_is_newer_keeps_
     with superuser(world.live) as above:
         above.execute(sql.SQL("GRANT UPDATE (name) ON agents.agents TO {}").format(who))
         above.execute("CREATE SEQUENCE agents.numbers")
-        above.execute(sql.SQL("ALTER SEQUENCE agents.numbers OWNER TO {}").format(who))
-        above.execute("GRANT SELECT ON agents.numbers TO arc")
-    world.copies = {"custom": str(taking.take(taking.Options()).pk)}
+        above.execute("ALTER SEQUENCE agents.numbers OWNER TO arc")
+    # SQL text has the rights in it.
+    world.copies = {"plain": str(taking.take(taking.Options(format="plain")).pk)}
     with superuser(world.live) as above:
         for words in (
             "REVOKE UPDATE (name) ON agents.agents FROM {role}",
+            "ALTER SEQUENCE agents.numbers OWNER TO {role}",
+            "GRANT SELECT ON agents.numbers TO arc",
             "ALTER TABLE agents.agents ADD COLUMN newer int",
             "GRANT UPDATE (newer) ON agents.agents TO {role}",
             "CREATE SCHEMA newer AUTHORIZATION arc",
@@ -432,7 +434,7 @@ def test_a_revoked_right_on_a_column_does_not_come_back_and_what_is_newer_keeps_
             above.execute(sql.SQL(words).format(role=who))
     may = "SELECT has_column_privilege(%(r)s, 'agents.agents', %(c)s, 'UPDATE')"
 
-    journal = world.restore()
+    journal = world.restore("plain")
     assert asked(world.live, may, r=service, c="name") == (False,)
     assert [one["statement"] for one in journal.facts["by_hand"]] == [
         f'ALTER SEQUENCE agents.numbers OWNER TO "{service}";',
