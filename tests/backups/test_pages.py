@@ -163,7 +163,8 @@ def test_taking_asks_for_one_job_however_often_it_is_clicked() -> None:
 
 def test_what_is_missing_or_wrong_in_the_form_is_said() -> None:
     client = client_of("operator")
-    assert "Say which agent, by its name or its id." in client.post(f"{LIST}take/", {"kind": "agent"}).content.decode()
+    nobody = client.post(f"{LIST}take/", {"kind": "agent"}).content.decode()
+    assert "Say which agent, by its name or its id." in nobody
     wrong = client.post(f"{LIST}take/", {"kind": "agent", "agent": "x"}).content.decode()
     assert "There is no agent with this name: x." in wrong
     for _ in range(2):
