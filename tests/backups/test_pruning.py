@@ -110,3 +110,10 @@ def test_beside_one_of_ours_a_strangers_holds_nothing(log: Path, settings: Any) 
     settings.SECRET_KEY = key
     catalogue.scan()
     assert left(log) == NAMES[2:]
+
+
+def test_a_folder_that_cannot_be_read_holds_everything(log: Path, settings: Any) -> None:
+    settings.ARC_BACKUP_DIR.write_text("a file in its place")
+    assert left(log) == NAMES
+    settings.ARC_BACKUP_DIR.unlink()
+    assert left(log) == []

@@ -188,8 +188,15 @@ def _clusters(kept: list[Backup]) -> list[list[Backup]]:
 
 def _unknown(kept: list[Backup]) -> bool:
     """Whether a base backup lies in the folder that the catalogue has never heard of, as after the loss of
-    the database, or any at all while none counts: a scan, or a SECRET_KEY put back, will tell."""
-    there = {uuid.UUID(one.id) for one in chain._on_disk(copies.folder()) if one.local}  # noqa: SLF001
+    the database, or any at all while none counts: a scan, or a SECRET_KEY put back, will tell. So does a
+    folder that cannot be read."""
+    try:
+        os.scandir(copies.folder()).close()  # a search for names takes what it may not read for empty
+    except FileNotFoundError:
+        pass
+    except OSError:
+        return True
+    there = {uuid.UUID(one.id) for one in chain.on_disk(copies.folder()) if one.local}
     known = set(Backup.objects.filter(pk__in=there).values_list("pk", flat=True))
     return bool(there - known) or (bool(there) and not kept)
 

@@ -60,11 +60,12 @@ def known() -> Items:
             with suppress(CorruptCopy):
                 found.append(Item(str(row.pk), row.state, row.local, copies.manifest_of(row)))
     except DatabaseError:
-        found = list(_on_disk(copies.folder()))
+        found = list(on_disk(copies.folder()))
     return {one.id: one for one in found}
 
 
-def _on_disk(folder: Path) -> Iterator[Item]:
+def on_disk(folder: Path) -> Iterator[Item]:
+    """Every base backup in the folder whose manifest can be read."""
     for path in sorted(folder.glob(f"{Source.POSTGRES}-*{ENDING}")):
         with suppress(CorruptCopy, OSError):
             manifest, _ = manifests.read(path)
