@@ -58,30 +58,30 @@ INDEXES = """
     JOIN pg_namespace AS n ON n.oid = c.relnamespace
     WHERE n.nspname = %s AND c.relkind IN ('i', 'I') AND m.amname = ANY (%s)
 """
-#: Ids named when several agents bear one name.
-MOST_NAMED = 5
+#: Ids that a sentence names.
+MOST_NAMED = 3
 Conditions = dict[int, sql.Composable]
 
 
-def identify(said: str) -> str:
-    """The id of the agent that has this id, or alone bears this name, now. Raises BackupError."""
+def matching(cursor: Any, said: str) -> list[tuple[str, str]]:
+    """Id and name of every agent of that id, else of that name, in the cursor's database."""
     try:
-        where, value = "id", str(uuid.UUID(said))
+        cursor.execute("SELECT id::text, name FROM agents.agents WHERE id = %s", [uuid.UUID(said)])
     except ValueError:
-        where, value = "name", said
+        cursor.execute("SELECT id::text, name FROM agents.agents WHERE name = %s", [said])
+    return list(cursor.fetchall())
+
+
+def identify(said: str) -> str:
+    """The id of the live agent that has this id, or alone bears this name. Raises BackupError."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            sql.SQL("SELECT id::text FROM agents.agents WHERE {} = %s LIMIT %s").format(
-                sql.Identifier(where)
-            ),
-            [value, MOST_NAMED],
-        )
-        found = [id_ for (id_,) in cursor.fetchall()]
+        found = matching(cursor, said)
     if len(found) == 1:
-        return str(found[0])
+        return found[0][0]
     if found:
-        raise BackupError(f"Several agents are called {said!r}: give the id of one ({', '.join(found)}).")
-    raise BackupError(f"There is no agent with this {where}: {said}.")
+        ids = ", ".join(id_ for id_, _ in found[:MOST_NAMED])
+        raise BackupError(f"Several agents are called {said!r}: give the id of one ({ids}).")
+    raise BackupError(f"There is no agent with this name or id: {said}.")
 
 
 class Dump(Protocol):

@@ -166,7 +166,7 @@ def test_what_is_missing_or_wrong_in_the_form_is_said() -> None:
     nobody = client.post(f"{LIST}take/", {"kind": "agent"}).content.decode()
     assert "Say which agent, by its name or its id." in nobody
     wrong = client.post(f"{LIST}take/", {"kind": "agent", "agent": "x"}).content.decode()
-    assert "There is no agent with this name: x." in wrong
+    assert "There is no agent with this name or id: x." in wrong
     for _ in range(2):
         Agent.objects.create(name="twin", type="assistant")
     several = client.post(f"{LIST}take/", {"kind": "agent", "agent": "twin"}).content.decode()

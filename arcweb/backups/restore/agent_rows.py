@@ -17,8 +17,6 @@ from arcweb.backups.one_agent import ROOT, SCHEMA
 from arcweb.backups.restore.streaming import columns, oid, stream
 
 Connection = psycopg.Connection[Any]
-#: Ids that a sentence names.
-MOST_NAMED = 3
 #: Whether a single column of type uuid is the table's primary key, and its name.
 IDENTITY = """
     SELECT a.attname FROM pg_index AS i
@@ -56,16 +54,11 @@ class Given:
 
 def find(copy: Connection, said: str) -> Agent:
     """By id, else by a name that only one bears. Raises BackupError."""
-    try:
-        found = copy.execute(
-            "SELECT id::text, name FROM agents.agents WHERE id = %s", [uuid.UUID(said)]
-        ).fetchall()
-    except ValueError:
-        found = copy.execute("SELECT id::text, name FROM agents.agents WHERE name = %s", [said]).fetchall()
+    found = one_agent.matching(copy.cursor(), said)
     if len(found) == 1:
         return Agent(*found[0])
     if found:
-        ids = ", ".join(id_ for id_, _ in found[:MOST_NAMED])
+        ids = ", ".join(id_ for id_, _ in found[: one_agent.MOST_NAMED])
         raise BackupError(f"{len(found)} agents of the copy are called {said!r}: give the id of one ({ids}).")
     raise BackupError(f"The copy holds no agent {said!r}, or it was erased since.")
 
@@ -145,7 +138,7 @@ def _refuse_taken(live: Connection, name: str, temporary: str, number: int, copy
         sql.Identifier(column),
         sql.Identifier(SCHEMA, name),
         sql.Identifier("pg_temp", temporary),
-        sql.Literal(MOST_NAMED),
+        sql.Literal(one_agent.MOST_NAMED),
     )
     if taken := [id_ for (id_,) in live.execute(query).fetchall()]:
         raise BackupError(

@@ -68,7 +68,7 @@ def test_wrong_usage_and_wrong_wishes(agents: list[Agent], folder: Path) -> None
     assert (code, found["ok"]) == (1, False)
     assert "known: custom, plain" in found["error"]
     code, found = run("create", "--agent", "nobody")
-    assert (code, found["error"]) == (1, "There is no agent with this name: nobody.")
+    assert (code, found["error"]) == (1, "There is no agent with this name or id: nobody.")
 
 
 def test_an_agent_is_named(agents: list[Agent], folder: Path) -> None:
