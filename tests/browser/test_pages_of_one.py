@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
-from tests.browser.conftest import RESULTS, Site
+from tests.browser.conftest import Site
+from tests.browser.looking import faults_of, listen
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -64,7 +64,6 @@ PAGES = {
     "only-forms": ("/postgres/maintain/", 405),
     "ended": ("/login/?next=/events/&ended=idle", 200),
 }
-LOOKS = (("light", 400), ("dark", 1280))
 
 
 @pytest.fixture(scope="module")
@@ -97,36 +96,17 @@ def cookies(browser: Browser, site: Site) -> dict[str, Any]:
 def test_a_page_of_one_thing_is_fit_to_be_shown(
     browser: Browser, site: Site, values: dict[str, Any], cookies: dict[str, Any], name: str
 ) -> None:
-    RESULTS.mkdir(exist_ok=True)
     address, status = PAGES[name]
     context = browser.new_context(
         storage_state=cookies[{"refused": "olga", "ended": ""}.get(name, "admin")],
         viewport={"width": 1280, "height": 900},
     )
-    page, faults = context.new_page(), list[str]()
-    page.on("pageerror", lambda error: faults.append(f"script error: {error}"))
-    page.on(
-        "console",
-        lambda message: (
-            faults.append(f"console: {message.text}")
-            if message.type == "error" and f"status of {status} " not in message.text
-            else None
-        ),
-    )
+    page = context.new_page()
+    faults = listen(page, status)
     answer = page.goto(site.url + address.format(**values))
     assert answer is not None
     assert answer.status == status
     page.wait_for_load_state("networkidle")
-    for theme, width in LOOKS:
-        page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
-        page.set_viewport_size({"width": width, "height": 900})
-        page.wait_for_timeout(80)
-        if page.evaluate("document.documentElement.scrollWidth > window.innerWidth"):
-            faults.append(f"scrolls sideways at {width} px")
-        page.screenshot(path=RESULTS / f"page-{name}-{theme}-{width}.png", full_page=True)
-        for violation in Axe().run(page).response["violations"]:
-            if violation["impact"] in ("serious", "critical"):
-                where = "; ".join(str(node["target"]) for node in violation["nodes"][:3])
-                faults.append(f"axe {theme} {width}: {violation['id']} ({violation['help']}) at {where}")
+    faults += faults_of(page, name)
     context.close()
     assert not faults, "\n".join(faults)

@@ -78,7 +78,6 @@ def explain(request: HttpRequest) -> HttpResponse:
     """The page of status 503, or for htmx its sentence. It says nothing that only some may know."""
     pause = paused.read(settings.ARC_BACKUP_DIR)
     journal = folder().read(pause.restore) if pause and pause.restore else None
-    step = journal.running_step if journal else None
     heading = "A backup is being put in place"
     sentence = (
         "The database is exchanged for a restored one. This takes seconds to minutes; everybody logs in anew "
@@ -91,7 +90,6 @@ def explain(request: HttpRequest) -> HttpResponse:
             "heading": heading,
             "sentence": sentence,
             "steps": journal.steps if journal else [],
-            "step": step,
             "since": pause.since if pause else "",
             "reads": request.method in ("GET", "HEAD"),
             "here": request.get_full_path(),
