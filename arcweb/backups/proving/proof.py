@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import psycopg
 from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
@@ -35,6 +36,7 @@ ELSEWHERE = (
     " The store may hold it whole: move the file and its manifest out of the folder, scan, and verify again."
 )
 LOCK = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
+UNLOCK = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
 
 
 @dataclass(frozen=True)
@@ -191,11 +193,14 @@ def _alone(backup: Backup) -> Iterator[None]:
     """Nobody else proves the same copy meanwhile; the lock goes with its session. Raises LockedOut."""
     with server.connect(application="arcweb: verify") as connection:
         connection.execute("SELECT set_config('idle_session_timeout', '0', false)")
-        if not (connection.execute(LOCK, [f"arcweb.backups verify {backup.pk}"]).fetchone() or (False,))[0]:
+        name = f"arcweb.backups verify {backup.pk}"
+        if not (connection.execute(LOCK, [name]).fetchone() or (False,))[0]:
             raise LockedOut(f"{backup} is being verified already: wait for its end.")
         try:
             yield
         finally:
+            with suppress(psycopg.Error):
+                connection.execute(UNLOCK, [name])  # its session ends some moments after it is closed
             connection.close()
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +55,9 @@ def test_what_is_not_the_copys_fault_leaves_it_as_it_was(
         connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
         try:
             settings.ARC_TEMPLATE_DATABASE = name
-            with sample.superuser(name) as held:
-                monkeypatch.setattr(scratch, "TRIES", 1)
+            with sample.superuser(name), monkeypatch.context() as patch:
+                patch.setattr(scratch, "TRIES", 1)  # those that follow wait for the end of this session
                 is_not_tried("Somebody is connected to the template")
-                held.close()
             is_not_tried("lacks the extension vector")
             with sample.superuser(name) as held:
                 held.execute("CREATE EXTENSION vector")
@@ -100,15 +102,15 @@ def test_time_limits_of_the_role_end_no_proof_that_waits_in_silence(
     role, before = f"arc_proving_{uuid.uuid4().hex[:8]}", loading._restore
 
     def slowly(argv: Any, connection: Any, watch: Any) -> None:
-        time.sleep(1.2)
+        time.sleep(3.2)
         before(argv, connection, watch)
 
     with sample.superuser("postgres") as connection:
         connection.execute(f"CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'for-this-test'")
         try:
             # Settings of a database are not those of a scratch database.
-            connection.execute(f"ALTER ROLE {role} SET idle_session_timeout = '1s'")
-            connection.execute(f"ALTER ROLE {role} SET transaction_timeout = '59s'")
+            connection.execute(f"ALTER ROLE {role} SET idle_session_timeout = '3s'")
+            connection.execute(f"ALTER ROLE {role} SET transaction_timeout = '59min'")
             monkeypatch.setattr(server, "database", _as_role(server.database, role, "for-this-test"))
             with databases.connected(databases.MAINTENANCE) as restoring:
                 names = ["idle_session_timeout", "transaction_timeout"]
@@ -159,6 +161,15 @@ def test_a_restore_that_is_ended_from_outside_is_no_fault_of_the_copy(
                     if child.name() == "pg_restore":
                         child.kill()
 
+    run = loading.running
+
+    @contextmanager
+    def held(*words: Any, **options: Any) -> Iterator[Any]:
+        with run(*words, **options) as program:
+            program.process.send_signal(signal.SIGSTOP)  # or it may be done before anybody looks
+            yield program
+
+    monkeypatch.setattr(loading, "running", held)
     outcome = proven(backup, context=Killing(uuid.uuid4(), {}))
     assert (outcome.verdict, backup.state) == ("not tried", Backup.State.HASHED)
     assert "pg_restore was ended by SIGKILL" in outcome.trouble
@@ -203,6 +214,25 @@ def test_one_copy_is_proven_by_one_at_a_time(source: Sample, folder: Path) -> No
             pass
     with proof._alone(one):
         pass
+
+
+def test_a_copy_is_free_as_soon_as_its_proof_is_over(
+    source: Sample, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server ends a closed session some moments later; here it is not closed at all before the end."""
+    one, connect = copy(source, folder), server.connect
+    with ExitStack() as exits:
+
+        def lasting(*words: Any, **options: Any) -> Any:
+            made = connect(*words, **options)
+            exits.callback(type(made).close, made)
+            made.close = lambda: None
+            return made
+
+        monkeypatch.setattr(server, "connect", lasting)
+        for _ in range(2):
+            with proof._alone(one):
+                pass
 
 
 def test_the_job_tells_what_it_does_and_what_came_of_it(source: Sample, folder: Path) -> None:
