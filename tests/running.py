@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import random
 import socket
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -19,11 +22,21 @@ ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 240.0
 
 
+#: Below those that the kernel gives to whoever asks for any, so that nobody is given one between its choice
+#: and its use; each test process has some of its own, and begins anywhere among them.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw9").removeprefix("gw")) % 10
+_ports = itertools.cycle(range(12_000 + 2000 * _WORKER, 14_000 + 2000 * _WORKER))
+for _ in range(random.randrange(2000)):
+    next(_ports)
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of this machine that nobody listens at, and no other test process is told."""
+    for port in itertools.islice(_ports, 2000):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("All ports of this test process are taken.")
 
 
 class Running:
@@ -65,7 +78,7 @@ class Running:
 
     def exit_code(self) -> int:
         code = self.process.wait(PATIENCE)
-        self._listener.join(2)  # the rest of what it said, unless a child of it still may say something
+        self._listener.join(20)  # the rest of what it said, unless a child of it still may say something
         return code
 
 

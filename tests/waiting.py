@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-def until(condition: Callable[[], Any], seconds: float = 20, what: str = "it") -> float:
+def until(condition: Callable[[], Any], seconds: float = 60, what: str = "it") -> float:
     """Seconds until it was true; fails after the limit, which a loaded machine must not reach."""
     started = time.monotonic()
     while not condition():

@@ -26,6 +26,7 @@ SETTINGS = {
     "shared_buffers": "1MB",
     "autovacuum_naptime": "1s",
     "autovacuum_freeze_max_age": "100000",  # the least that there is
+    "checkpoint_timeout": "1d",  # none comes by the clock
 }
 
 
@@ -125,3 +126,8 @@ def sample_of(age: timedelta) -> None:
     found = Sample.objects.filter(source="postgres").latest("taken_at")
     Sample.objects.filter(source="postgres").exclude(taken_at=found.taken_at).delete()
     Sample.objects.filter(source="postgres").update(taken_at=moment, read_at=moment)
+
+
+@pytest.fixture(autouse=True)
+def pages_have_time(unhurried: None) -> None:
+    """A busy machine is not the point here."""

@@ -38,8 +38,9 @@ def test_connections_at_ninety_percent(own: Own, page: Page) -> None:
     with ExitStack() as held:
         for _ in range(15):
             held.enter_context(own.connect())
+        # What was closed before is gone some moments later.
+        until(lambda: "PostgreSQL has 16 of 17 connections in use" in page("?panel=verdict"))
         text = page("?panel=verdict")
-        assert "PostgreSQL has 16 of 17 connections in use" in text
         assert "max_connections = 40" in text
         assert "14 of them do nothing" in text or "15 of them do nothing" in text
         figures = page("?panel=connections")
@@ -76,7 +77,7 @@ def test_autovacuum_off(own: Own, page: Page) -> None:
 
 def test_a_transaction_that_is_open_for_long(own: Own, page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(judging, "OLD_TRANSACTION", 0.1)
-    with suppress(psycopg.errors.AdminShutdown), own.connect() as other:
+    with suppress(psycopg.OperationalError), own.connect() as other:
         other.execute("BEGIN")
         pid = other.info.backend_pid
         until(lambda: f"(process {pid}, idle in transaction) has been open for" in page("?panel=verdict"))
@@ -95,7 +96,8 @@ def test_what_a_role_without_pg_monitor_cannot_see_is_unknown_and_named(own: Own
         assert 'class="verdict unknown"' in text
         figures = page("?panel=connections")
         assert figures.count("not visible to this role") >= 4
-        assert "2 of 20" in figures or "3 of 20" in figures  # counted all the same
+        # Counted all the same, as soon as what was closed before is gone.
+        until(lambda: re.search(r"\b[23] of 20", page("?panel=connections")))
         assert alarms.oldest_transaction() is None
         own.superuser(*statements(text, "The role arc does not see what other roles run"))
     standing.forget()
@@ -146,9 +148,11 @@ def test_temporary_files_that_grow(
 def test_checkpoints_that_are_asked_for(own: Own, page: Page, sampled: None) -> None:
     for _ in range(judging.MANY_REQUESTED):
         own.superuser("CHECKPOINT")
-    text = page("?panel=verdict")
-    assert "6 checkpoints were asked for in the last 10 min, and 0 came by the clock" in text
-    own.superuser(*statements(text, "6 checkpoints were asked for"))  # the cure can be typed
+    told = "6 checkpoints were asked for in the last 10 min, and 0 came by the clock"
+    until(lambda: told in page("?panel=verdict"))  # counted when whoever waited for it goes on already
+    own.superuser(
+        *statements(page("?panel=verdict"), "6 checkpoints were asked for")
+    )  # the cure can be typed
     own.superuser("ALTER SYSTEM RESET max_wal_size", "SELECT pg_reload_conf()")
     sample_of(timedelta(minutes=10))
     assert "checkpoints were asked for" not in page("?panel=verdict")

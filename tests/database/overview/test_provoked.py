@@ -71,7 +71,7 @@ def test_transactions_that_vacuum_cannot_freeze(own: Own, page: Callable[..., st
             assert "VACUUM (FREEZE, VERBOSE)" in shown
             holder.rollback()
         # What held it back is gone: autovacuum does the rest by itself.
-        until(lambda: told not in page("?panel=verdict"), 60)
+        until(lambda: told not in page("?panel=verdict"), 180)
     finally:
         own.superuser("DROP TABLE eaten")
 
