@@ -114,10 +114,10 @@ def databases() -> set[str]:
 
 
 def dumping() -> list[tuple[Any, ...]]:
-    """Sessions of pg_dump and of the hashing."""
+    """Sessions of pg_dump, of the hashing, and of whoever has the turn to take a backup."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT pid, application_name FROM pg_stat_activity WHERE datname = current_database() "
-            "AND application_name IN ('arcweb-backup', 'pg_dump', 'arcweb-backup: snapshot')"
+            "SELECT pid, application_name FROM pg_stat_activity WHERE datname = current_database() AND "
+            "application_name IN ('arcweb-backup', 'pg_dump', 'arcweb-backup: snapshot', 'arcweb: backup')"
         )
         return list(cursor.fetchall())
