@@ -229,8 +229,11 @@ def test_one_decides_at_a_time_what_goes(folder: Path) -> None:
         another.execute("SELECT pg_advisory_lock(hashtextextended('arcweb.backups.keeping', 0))")
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL lock_timeout = '100ms'")
-        with pytest.raises(OperationalError, match="lock timeout"), transaction.atomic():
-            deletion.claim(old.pk, lambda: "by hand")
+            with pytest.raises(OperationalError, match="lock timeout"), transaction.atomic():
+                deletion.claim(old.pk, lambda: "by hand")
+            cursor.execute("SET LOCAL lock_timeout = 0")
+        # Its session ends some moments after it is closed.
+        another.execute("SELECT pg_advisory_unlock(hashtextextended('arcweb.backups.keeping', 0))")
     assert state(old) == "verified"
     assert deletion.claim(old.pk, lambda: "by hand") is not None
 

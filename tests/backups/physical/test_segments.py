@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arcweb.backups.physical import segments
 from arcweb.backups.physical.segments import Segment, Step
 
+quick = settings(derandomize=True, deadline=None, database=None)
 SIZES = (2**20, 16 * 2**20, 2**30)
 HISTORY = "1\t0/3000110\tno recovery target specified\n\n2\t0/70001C8\tbefore 2026-11-23 07:00:00+00\n"
 
 
+@quick
 @given(st.integers(1, 2**32 - 1), st.integers(0, 2**32), st.sampled_from(SIZES))
 def test_a_name_leads_back_to_its_segment(timeline: int, number: int, size: int) -> None:
     one = Segment(timeline, number)
@@ -70,6 +72,7 @@ def test_segments_of_an_abandoned_timeline_fill_no_hole() -> None:
     assert segments.cover(steps, 1, present - {Segment(2, 4)}).missing == ""
 
 
+@quick
 @given(st.sets(st.integers(0, 40)), st.integers(0, 40), st.integers(0, 40))
 def test_pruning_never_takes_what_a_kept_base_backup_needs(
     numbers: set[int], oldest: int, timeline: int

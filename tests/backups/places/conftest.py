@@ -36,6 +36,8 @@ class Wire:
 
     def close(self) -> None:
         self.open = False
+        with suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)  # ends the thread that waits there
         self._listening.close()
 
     def _accept(self) -> None:
