@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from redis import Redis
+from redis.exceptions import RedisError
 
 from arcweb.backups.exceptions import BackupError, CorruptCopy
 from arcweb.backups.redis_rdb import counts, scratch
@@ -59,6 +60,11 @@ def prepare(
         ready = True
     except EmbeddedError as error:
         raise BackupError(str(error)) from error
+    except RedisError as error:
+        raise BackupError(
+            f"The server on which the data are made ready refused or ended ({error}): the live server is as "
+            "it was."
+        ) from error
     finally:
         if not ready:
             with suppress(EmbeddedError):
@@ -72,11 +78,13 @@ def _switch_aof_on(client: Redis, tell: Callable[[str], None]) -> None:
     client.config_set("appendonly", "yes")
     while True:
         info = client.info("persistence")
-        if not info["aof_rewrite_in_progress"] and not info["aof_rewrite_scheduled"]:
+        # While the file cannot be written the server tries again and again: its first failure is the answer.
+        failed = info["aof_last_bgrewrite_status"] != "ok"
+        if failed or not (info["aof_rewrite_in_progress"] or info["aof_rewrite_scheduled"]):
             break
         tell("writing the append-only file")
         time.sleep(LOOK_EVERY)
-    if info["aof_last_bgrewrite_status"] != "ok" or not info["aof_enabled"]:
+    if failed or not info["aof_enabled"]:
         raise BackupError(
             "The append-only file could not be written (a full disk?): the live server is as it was."
         )

@@ -113,7 +113,39 @@ def test_an_aof_that_cannot_be_written_is_a_failure_before_anything_live_changes
         switch(other, tell)
 
     monkeypatch.setattr(staging, "_switch_aof_on", without_a_folder)
-    with pytest.raises((BackupError, Exception), match=r"append-only|CONFIG|appendonly"):
+    with pytest.raises(BackupError, match=r"made ready.*live server is as it was"):
+        prepare(server, rdb)
+    assert not server.place.incoming.exists()
+    assert client.xlen("stream") == 2
+
+
+def test_a_failed_rewrite_of_the_aof_is_a_failure_at_once(
+    throwaway_stack: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server tries it again and again by itself; nobody is to wait for that."""
+    stack = throwaway_stack(postgres=False)
+    server, client = server_of(stack, "state"), client_of(stack)
+    fill(client)
+    rdb = rdb_of(server, client)
+    switch = staging._switch_aof_on
+
+    def without_room(other: Redis, tell: Any) -> None:
+        folder = server.place.incoming
+        (folder / "appendonlydir").mkdir(mode=0o700)
+        server.user.take(folder / "appendonlydir")
+        looks = iter(range(50))
+
+        def patient(words: str) -> None:
+            assert next(looks, None) is not None, "it waits for ever"
+
+        folder.chmod(0o555)  # as a full disk: what is begun can go on, and nothing new stands beside it
+        try:
+            switch(other, patient)
+        finally:
+            folder.chmod(0o700)
+
+    monkeypatch.setattr(staging, "_switch_aof_on", without_room)
+    with pytest.raises(BackupError, match="append-only file could not be written"):
         prepare(server, rdb)
     assert not server.place.incoming.exists()
     assert client.xlen("stream") == 2

@@ -203,19 +203,29 @@ def test_what_is_no_answer_is_not_read_for_ever() -> None:
         read_from(b"+FULLRESYNC id 0\r\n-BGSAVE failed, replication can't continue\r\n", 1000)
 
 
+class InPieces:
+    """A socket that gives no more than so many bytes at once."""
+
+    def __init__(self, line: socket.socket, step: int) -> None:
+        self._line, self._step = line, step
+        self.settimeout = line.settimeout
+
+    def recv(self, size: int, /) -> bytes:
+        return self._line.recv(min(size, self._step))
+
+
 def read_from(said: bytes, step: int) -> bytes:
-    """What comes of these bytes, sent in pieces."""
+    """What comes of these bytes, received in pieces."""
     ours, theirs = socket.socketpair()
 
     def send() -> None:
         with theirs, suppress(BrokenPipeError):
-            for place in range(0, len(said), step):
-                theirs.sendall(said[place : place + step])
+            theirs.sendall(said)
 
     thread = threading.Thread(target=send)
     thread.start()
     with ours:
-        coming = Snapshot(ours, silence=5)
+        coming = Snapshot(InPieces(ours, step), silence=5)
         try:
             assert coming.line().startswith(b"+FULLRESYNC")
             coming.begin(coming.line())

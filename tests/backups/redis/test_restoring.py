@@ -17,10 +17,11 @@ from django.core.management import call_command
 from redis import Redis
 
 from arcweb.backups import taking
-from arcweb.backups.exceptions import BackupError, CorruptCopy
+from arcweb.backups.exceptions import BackupError, CorruptCopy, LockedOut
 from arcweb.backups.manifest import Manifest
 from arcweb.backups.models import Backup
 from arcweb.backups.redis_rdb import instructions, live, restoring
+from arcweb.backups.restore.journal import Folder
 from arcweb.backups.taking import Options
 from arcweb.embedded.stack import Stack
 from arcweb.events.models import Event
@@ -130,6 +131,18 @@ def test_whoever_stops_it_before_the_exchange_leaves_everything_as_it_is(stack: 
     assert restore(backup).keys > 50
 
 
+def test_what_is_no_copy_of_redis_and_what_comes_beside_another_restore_is_refused(stack: Stack) -> None:
+    client(stack).set("newer", 1)
+    dump = Backup.objects.create(source="postgres", format="custom", state="failed", trouble="x")
+    with pytest.raises(BackupError, match="is no copy of Redis"):
+        restore(dump)
+    backup = take()
+    with Folder(settings.ARC_BACKUP_DIR).locked("a restore"), pytest.raises(LockedOut, match="under way"):
+        restore(backup)
+    assert client(stack).get("newer") == b"1"
+    assert not Event.objects.filter(kind="redis.restore_started", object_id=str(backup.pk)).exists()
+
+
 @pytest.mark.django_db(transaction=True)
 def test_without_a_safety_copy_nothing_is_exchanged(stack: Stack) -> None:
     backup = take()
@@ -139,6 +152,9 @@ def test_without_a_safety_copy_nothing_is_exchanged(stack: Stack) -> None:
     with pytest.raises(BackupError, match="No safety copy of what is live could be taken"):
         restore(backup)
     assert client(stack).get("newer") == b"1"
+    server = live.embedded("state")
+    assert server is not None
+    assert not server.place.incoming.exists()
 
 
 def test_a_server_that_does_not_start_any_more_is_replaced_and_its_files_kept(stack: Stack) -> None:
@@ -185,11 +201,15 @@ def test_the_page_needs_the_typed_role_and_makes_one_job(stack: Stack) -> None:
     assert browser.post(page, {"role": "state", "typed": "state"}).status_code == 302
     job = Job.objects.get(kind="backup-restore-redis")
     assert job.params["role"] == "state"
+    asked = Event.objects.get(kind="redis.restore_asked", object_id=str(backup.pk))
+    assert asked.data["role"] == "state"
     assert "Follow it" in browser.get(page).content.decode()
     assert "Put Redis back" not in client_of("viewer").get(f"/backups/{backup.pk}/").content.decode()
     described = browser.get(f"/backups/{backup.pk}/").content.decode()
     assert page in described
     assert "written by Valkey" in described
+    Backup.objects.filter(pk=backup.pk).update(state="bad")
+    assert browser.post(page, {"role": "state", "typed": "state"}).status_code == 404
 
 
 def test_for_servers_of_others_the_steps_are_shown_and_nothing_is_done(

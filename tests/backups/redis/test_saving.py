@@ -76,6 +76,48 @@ def test_a_rewrite_of_the_aof_is_waited_for(serve: Serve, product: str) -> None:
     assert "another snapshot" in said[0]
 
 
+def test_another_writer_that_comes_between_is_waited_for_too(serve: Serve) -> None:
+    client = serve()
+    client.set("a", 1)
+    said: list[str] = []
+    others = iter(["one"])
+
+    class Overtaken:
+        """Somebody's BGSAVE begins when ours has just seen that nobody writes."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(client, name)
+
+        def execute_command(self, *words: str) -> object:
+            if next(others, ""):
+                saves_slowly(client)
+                client.execute_command("BGSAVE")
+                wait_for_start(client)
+                client.config_set("rdb-key-save-delay", 0)
+                client.set("after", "the other began")
+            return client.execute_command(*words)
+
+    save(Overtaken(), tell=said.append)  # type: ignore[arg-type]
+    assert "another snapshot" in said[0]
+    assert b"the other began" in (folder_of(client) / "dump.rdb").read_bytes()
+
+
+def test_a_clock_behind_the_last_save_cannot_tell_a_new_one(serve: Serve) -> None:
+    client = serve()
+    last = int(client.info("persistence")["rdb_last_save_time"])
+
+    class SetBack:
+        def __getattr__(self, name: str) -> object:
+            return getattr(client, name)
+
+        def time(self) -> tuple[int, int]:
+            return last - 100, 0
+
+    with pytest.raises(BackupError, match=r"is behind its own LASTSAVE .*it was set back"):
+        save(SetBack(), tell=quiet)  # type: ignore[arg-type]
+    assert not in_progress(client)
+
+
 def test_a_failing_save_is_a_failure_that_names_the_log(serve: Serve, product: str) -> None:
     client = serve(product)
     client.set("a", 1)
@@ -195,13 +237,15 @@ def test_a_later_save_does_not_change_what_is_being_read(serve: Serve) -> None:
     assert len(whole) == file.size > (folder_of(client) / "dump.rdb").stat().st_size
 
 
-def test_a_file_that_is_written_into_is_no_copy(serve: Serve) -> None:
+@pytest.mark.parametrize("mode", ["ab", "r+b"])
+def test_a_file_that_is_written_into_is_no_copy(serve: Serve, mode: str) -> None:
+    """At its end, or in its midst, which leaves its length as it is."""
     client = serve()
     saved = save(client, tell=quiet)
     path = folder_of(client) / "dump.rdb"
     with disk.saved_file(Place(path), saved) as file:
         file.read()
-        with path.open("ab") as other:
+        with path.open(mode) as other:
             other.write(b"more")
         with pytest.raises(BackupError, match="changed while it was copied"):
             file.finish()

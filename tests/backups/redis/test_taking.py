@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from dataclasses import replace
@@ -9,6 +10,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyrage
 import pytest
 from django.conf import settings
@@ -20,7 +22,7 @@ from arcweb.backups.manifest import Manifest
 from arcweb.backups.models import Backup
 from arcweb.backups.proving import Console, Copy, Ladder, NotTried
 from arcweb.backups.proving.registry import prover_of
-from arcweb.backups.redis_rdb import live, prover
+from arcweb.backups.redis_rdb import disk, live, prover, scratch
 from arcweb.backups.redis_rdb.counts import Contents
 from arcweb.backups.redis_rdb.crc64 import Crc64
 from arcweb.backups.streams import open_copy, write_copy
@@ -63,12 +65,18 @@ def proven(backup: Backup) -> Ladder:
     return ladder
 
 
+def children() -> set[int]:
+    """Processes of ours."""
+    return {one.pid for one in psutil.Process().children(recursive=True)}
+
+
 def test_a_copy_from_the_disk_is_taken_described_and_proven(
     serve: Serve, product: str, state: Any, folder: Path
 ) -> None:
     client = serve(product)
     fill(client)
     state(client)
+    running = children()
     backup = take()
     assert backup.state == Backup.State.HASHED
     assert backup.file.startswith("redis-state-")
@@ -79,6 +87,8 @@ def test_a_copy_from_the_disk_is_taken_described_and_proven(
     assert (found["way"], found["roles"]) == ("disk", ["state"])
     assert found["rdb"]["product"] == manifest.server["product"] == product
     assert found["rdb"]["checksum"] is True
+    assert found["rdb"]["server"] == manifest.server["version"]
+    assert found["rdb"]["memory"] > 500_000
     kinds = found["contents"]["databases"]
     assert set(kinds) == {"0", "3", "9"}
     assert set(kinds["0"]) == TYPES
@@ -95,6 +105,7 @@ def test_a_copy_from_the_disk_is_taken_described_and_proven(
     assert f"{product} {manifest.server['version']} loaded" in said[1]
     assert "as the manifest says" in said[2]
     assert not list((folder / "spool").iterdir())
+    assert children() == running, "no server is left"
 
 
 def test_the_registry_finds_both_ways() -> None:
@@ -132,7 +143,9 @@ def test_both_ways_closed_is_a_sentence_with_what_to_grant(serve: Serve, state: 
         "looker", enabled=True, passwords=["+pw"], commands=["+info", "+ping", "+select", "+client|setname"]
     )
     state(client, user="looker", password="pw")
-    with pytest.raises(BackupError, match=r"ACL SETUSER looker \+psync \+sync \+replconf"):
+    with pytest.raises(
+        BackupError, match=r"SETUSER looker \+psync \+sync \+replconf.* is closed, too: .*where its file is"
+    ):
         take()
     assert Backup.objects.get().state == Backup.State.FAILED
 
@@ -198,6 +211,44 @@ def test_an_aof_is_noted(serve: Serve, product: str, state: Any) -> None:
     assert manifest.redis["aof"]["enabled"] is True
     assert manifest.redis["aof"]["appendonly"] == "yes"
     assert any("append-only file" in line for line in manifest.restore)
+
+
+def test_a_copy_without_a_checksum_of_its_own_says_so(serve: Serve, product: str, state: Any) -> None:
+    client = serve(product, "--rdbchecksum", "no")
+    client.set("a", 1)
+    state(client)
+    backup = take()
+    manifest = Manifest.from_json(backup.manifest)
+    assert manifest.redis["rdb"]["checksum"] is False
+    assert any("only ours guards this copy" in note for note in manifest.notes)
+    assert proven(backup).steps[0].sentence.endswith("it has no checksum of its own.")
+
+
+def test_a_node_of_a_cluster_says_what_its_copy_lacks(serve: Serve, settings: Any) -> None:
+    client = serve("Valkey", "--cluster-enabled", "yes")
+    settings.REDIS_STATE_URL = f"redis://127.0.0.1:{nodes.port_of(client)}/0"
+    manifest = Manifest.from_json(take().manifest)
+    assert any("the data of the other nodes are not in this copy" in note for note in manifest.notes)
+
+
+@TRANSACTIONAL
+def test_a_file_that_somebody_writes_while_it_is_copied_is_no_copy(
+    serve: Serve, state: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = serve("Valkey")
+    client.set("a", 1)
+    state(client)
+    read = disk.SavedFile.read
+
+    def meanwhile(file: disk.SavedFile, size: int = -1) -> bytes:
+        os.utime(folder_of(client) / "dump.rdb", (1, 1))
+        return read(file, size)
+
+    monkeypatch.setattr(disk.SavedFile, "read", meanwhile)
+    with pytest.raises(BackupError, match="changed while it was copied"):
+        take()
+    assert Backup.objects.get().state == Backup.State.FAILED
+    assert not [path.name for path in folder.iterdir() if path.is_file()]
 
 
 def test_an_empty_server_has_a_copy_too(serve: Serve, product: str, state: Any) -> None:
@@ -307,6 +358,21 @@ def test_damage_below_a_right_checksum_is_found_by_the_server(changed: Changed, 
         changed.prove(folder, bytes(broken) + bytes(8))
 
 
+def test_damage_inside_of_a_value_is_looked_for(changed: Changed, folder: Path) -> None:
+    """A server loads it unseen unless it is told to look (sanitize-dump-payload)."""
+    place = changed.rdb.index(b"\x81a\x02", changed.rdb.index(b"short hash"))  # an entry of one byte
+    broken = changed.rdb[:place] + b"\xbf" + changed.rdb[place + 1 : -8] + bytes(8)  # … of 63
+    with pytest.raises(CorruptCopy, match="cannot load it"):
+        changed.prove(folder, broken)
+
+
+@pytest.mark.parametrize(("bytes_", "words"), [(9, "more than the 9 bytes"), (11, "10 bytes, and")])
+def test_neither_more_nor_less_than_was_said_is_loaded(bytes_: int, words: str) -> None:
+    assert b"".join(scratch.exactly(BytesIO(b"0123456789"), 10)) == b"0123456789"
+    with pytest.raises(CorruptCopy, match=words):
+        list(scratch.exactly(BytesIO(b"0123456789"), bytes_))
+
+
 def test_a_manifest_of_another_copy_is_found(changed: Changed, folder: Path) -> None:
     said = changed.manifest.redis
     contents = said["contents"]
@@ -316,6 +382,16 @@ def test_a_manifest_of_another_copy_is_found(changed: Changed, folder: Path) -> 
     kinds = {**contents["databases"], "9": {"string": {"keys": 2, "expiring": 0}}}
     with pytest.raises(CorruptCopy, match=r"Database 9 has 1 keys? of type string with"):
         changed.prove(folder, changed.rdb, contents={**contents, "databases": kinds})
+    of_zero = contents["databases"]["0"]
+    moved = {
+        **of_zero,
+        "list": {**of_zero["list"], "keys": of_zero["list"]["keys"] - 1},
+        "set": {**of_zero["set"], "keys": of_zero["set"]["keys"] + 1},
+    }
+    with pytest.raises(CorruptCopy, match=r"keys of type list without .* keys of type set without a time"):
+        changed.prove(
+            folder, changed.rdb, contents={**contents, "databases": {**contents["databases"], "0": moved}}
+        )
     with pytest.raises(CorruptCopy, match="The manifest is of an RDB of version 1 by"):
         changed.prove(folder, changed.rdb, rdb={**said["rdb"], "version": 1})
     for nonsense in ({"databases": {"x": {}}}, {"loaded": "many"}, [1], {"databases": {"0": [1]}}):
@@ -358,8 +434,13 @@ def test_what_a_killed_process_left_is_swept(serve: Serve, state: Any, folder: P
     left.mkdir(parents=True)
     (left / "lock").touch()
     (left / "dump.rdb").write_bytes(b"keys are credentials")
+    used = folder / "spool" / "rdb-ba9876543210"
+    used.mkdir()
     client = serve("Valkey")
     state(client)
-    take()
+    with (used / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        take()
+        assert used.exists(), "somebody works in it"
     assert not left.exists()
     assert again(client).ping()
