@@ -77,7 +77,7 @@ def test_a_temporary_file_goes_with_its_block_and_with_its_process(tmp_path: Pat
     script = (
         "import sys, time\nfrom pathlib import Path\nfrom arcweb.backups.proving import unpacking\n"
         "with unpacking.temporary(Path(sys.argv[1])) as path:\n"
-        "    print(path, flush=True)\n    time.sleep(60)\n"
+        "    print(path, flush=True)\n    time.sleep(600)\n"
     )
     command = [sys.executable, "-c", script, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ)) as child:

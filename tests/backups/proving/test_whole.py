@@ -46,6 +46,11 @@ def test_both_formats_come_back_as_they_were(folder: Path) -> None:
     fill()
     with server.connect() as live:
         before = {(one.schema, one.name): (one.rows, one.sha256) for one in content.look(live).tables}
+        partitions = live.execute(
+            "SELECT count(*) FROM pg_inherits WHERE inhparent = 'events.events'::regclass"
+        ).fetchone()
+    assert partitions is not None
+    assert partitions[0] >= 2  # another test may have made more
     for format_ in ("custom", "plain"):
         backup = take(Options(format=format_))
         manifest = Manifest.from_json(backup.manifest)
@@ -57,7 +62,7 @@ def test_both_formats_come_back_as_they_were(folder: Path) -> None:
         backup.refresh_from_db()
         assert backup.state == Backup.State.VERIFIED
         said = {step["name"]: step["sentence"] for step in outcome.result["steps"]}
-        assert "5 of them attached as partitions" in said["rows"]
+        assert f"{partitions[0]} of them attached as partitions" in said["rows"]
         assert "idx_memories_embedding (hnsw) gave 10 neighbours" in said["vectors"]
         found = {(table.schema, table.name): table.rows for table in manifest.tables}
         assert found["agents", "memories"] == 43

@@ -26,6 +26,7 @@ from arcweb.backups.restore.journal import BROKEN, FINISHED, WAITING
 from arcweb.backups.restore.running import folder
 from arcweb.backups.restore.source import Source, find, of_backup
 from tests.backups.restore.conftest import WHO, World, superuser
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -107,7 +108,7 @@ def test_a_template_without_vector_is_named(world: World, settings: Any) -> None
     finally:
         with superuser() as above:
             above.execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(sql.Identifier(bare)))
-            above.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(bare)))
+            above.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(bare)))
 
 
 def test_bad_sql_at_the_end_leaves_live_as_it_was(world: World, tmp_path: Path) -> None:
@@ -273,9 +274,10 @@ def test_twenty_clients_that_come_back_at_once_do_not_stop_it(
     for thread in threads:
         thread.start()
     try:
+        until(lambda: world.oid() in seen, 60, "a first look at live")
         doing.finish(journal)
+        until(lambda: journal.new_oid in seen, 60, "a first look at the restored one")
     finally:
-        stop.wait(0.5)
         stop.set()
         for thread in threads:
             thread.join()
@@ -288,10 +290,11 @@ def test_who_cannot_be_ended_is_named_and_live_opens_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(safety, "take", world.backup)
-    monkeypatch.setattr(databases, "ENDING", 0.5)
     journal, first = world.prepare(), world.oid()
     asking.confirmed(journal, world.live, WHO)
-    with superuser(world.live), pytest.raises(BackupError, match=r"of postgres .*only a superuser can end"):
+    refusal = pytest.raises(BackupError, match=r"of postgres .*only a superuser can end")
+    with superuser(world.live), monkeypatch.context() as hurried, refusal:
+        hurried.setattr(databases, "ENDING", 0.5)
         doing.finish(journal)
     assert world.oid() == first
     asking.confirmed(journal, world.live, WHO)
