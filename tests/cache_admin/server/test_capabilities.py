@@ -58,6 +58,7 @@ def test_the_server_is_known_and_allows_everything() -> None:
         found.why_not("KEYS")
 
 
+@pytest.mark.usefixtures("own_cache")  # whose calls are counted
 def test_asking_does_nothing() -> None:
     with connections.client("cache") as client:
         client.set("arcweb:test:here", "1")
@@ -108,6 +109,7 @@ def test_without_transactions_nothing_is_done_and_reads_are_tried(
         admin.delete("arcweb:test:here")
 
 
+@pytest.mark.usefixtures("own_cache")  # nobody else saves there
 def test_a_mighty_user_without_transactions_deletes_nothing(settings: Any) -> None:
     """Every command is allowed but those that would hold the probes back."""
     with connections.client("cache") as admin:

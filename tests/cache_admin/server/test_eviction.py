@@ -66,13 +66,13 @@ def judged(client: Redis, role: Any = "cache") -> Any:
 def test_the_verdict_follows_policy_keys_and_headroom(server: Redis) -> None:
     assert judged(server).word == "Safe"
     server.set("arcweb:1:page", "x")
-    server.set(f"arcweb:1:django.contrib.sessions.cached_db{SESSION}", "x", ex=60)
+    server.set(f"arcweb:1:django.contrib.sessions.cached_db{SESSION}", "x", ex=6000)
     found = judged(server)
     assert (found.word, found.state) == ("Safe", "good")
     assert "allkeys-lru evicts the least recently used keys" in found.sentence
     assert SESSION not in repr(found)
 
-    server.set("lock:resource:123", "worker-1", ex=10)
+    server.set("lock:resource:123", "worker-1", ex=600)
     server.rpush("arcweb:celery:celery", "{}")
     found = judged(server)
     assert (found.word, found.state) == ("Unsafe", "warn")

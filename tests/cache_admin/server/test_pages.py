@@ -114,6 +114,7 @@ def test_an_unknown_period_or_command_is_told(admin: Client) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("own_cache", "own_state")  # nobody else saves there
 @pytest.mark.parametrize(
     ("role", "command"), [("cache", "BGSAVE"), ("state", "BGREWRITEAOF"), ("cache", "SAVE")]
 )
@@ -158,6 +159,7 @@ def test_a_snapshot_that_fails_is_a_failed_job_and_an_event(
     assert "could not write to its disk" in body(admin.get("/redis/?role=cache"))
 
 
+@pytest.mark.usefixtures("own_cache")  # nobody else saves there
 def test_an_ok_after_which_no_snapshot_comes_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
     class Forgetful(Redis):
         """What it is asked to save it only promises."""

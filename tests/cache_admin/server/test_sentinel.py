@@ -36,7 +36,8 @@ def sentinel(tmp_path: Path) -> Iterator[Redis]:
         file.write_text(
             f"sentinel monitor {SERVICE} 127.0.0.1 {port_of(primary)} 1\n"
             f'sentinel auth-pass {SERVICE} "{PASSWORD}"\n'
-            f"sentinel down-after-milliseconds {SERVICE} 1000\nsentinel failover-timeout {SERVICE} 10000\n"
+            # The failover is asked for: none may begin because the machine is busy, or be given up for that.
+            f"sentinel down-after-milliseconds {SERVICE} 60000\nsentinel failover-timeout {SERVICE} 120000\n"
         )
         watcher = stack.enter_context(serving(tmp_path / "s", file, "--sentinel", port=free_port()))
         assert wait_until(lambda: master(watcher)["num-slaves"] == 1, PATIENCE)
@@ -88,6 +89,9 @@ def test_the_documented_settings_follow_the_primary(sentinel: Redis) -> None:
         assert written("before")
         assert wait_until(lambda: caches["default"].get("key") == "before", PATIENCE)  # by the replica
         assert sent()
+        replica = sentinel.sentinel_slaves(SERVICE)[0]["port"]
+        with Redis(port=replica, password=PASSWORD) as there:  # what it has not got yet would be lost
+            assert wait_until(lambda: there.llen("documented") == 1, PATIENCE)
         before = master(sentinel)["port"]
         assert wait_until(promoted, PATIENCE)
         assert wait_until(lambda: master(sentinel)["port"] != before, PATIENCE)

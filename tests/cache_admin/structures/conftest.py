@@ -10,15 +10,11 @@ import pytest
 from django.conf import settings
 from redis import Redis
 
-from cache_admin.structures import quick
-
 CONTEXT = multiprocessing.get_context("fork")
 
 
 @pytest.fixture(autouse=True)
-def empty(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    quick._Health.paused_until = 0.0
-    monkeypatch.setattr(quick, "HURRY", 10.0)  # a busy machine is not the point here
+def empty() -> Iterator[None]:
     with Redis.from_url(settings.REDIS_URL) as cache, Redis.from_url(settings.REDIS_STATE_URL) as state:
         cache.flushdb()
         state.flushdb()
@@ -45,7 +41,7 @@ def in_processes(number: int, work: Callable[..., None], *arguments: Any) -> Non
     for process in processes:
         process.start()
     for process in processes:
-        process.join(90)
+        process.join(180)
     codes = [process.exitcode for process in processes]
     for process in processes:
         if process.is_alive():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from cache_admin import codes
 from cache_admin.keys import names
 from cache_admin.structures import limit_views, limits, quick
 from cache_admin.structures.limits import Limit
+from tests.cache_admin.conftest import HURRIED
 from tests.cache_admin.structures.conftest import in_processes
 from tests.people import client_of
 from tests.running import ROOT
@@ -53,10 +55,7 @@ def hammer(number: int, folder: Path, until: float) -> None:
     (folder / str(number)).write_text(" ".join(allowed))
 
 
-def test_twenty_processes_never_get_more_than_the_limit_in_any_window(
-    tmp_path: Path, state: Redis, settings: Any
-) -> None:
-    settings.ARC_REDIS_TIMEOUT = 10  # a busy machine is not the point here
+def test_twenty_processes_never_get_more_than_the_limit_in_any_window(tmp_path: Path, state: Redis) -> None:
     seconds = 2.0
     in_processes(20, hammer, tmp_path, time.monotonic() + seconds)
     times = sorted(float(one) for part in tmp_path.iterdir() for one in part.read_text().split())
@@ -64,22 +63,23 @@ def test_twenty_processes_never_get_more_than_the_limit_in_any_window(
         for last in range(first, len(times)):
             most = HAMMERED.burst + HAMMERED.rate * (times[last] - begin) / HAMMERED.per_seconds
             assert last - first + 1 <= most + 1e-6, f"{last - first + 1} in {times[last] - begin:.3f} s"
-    second = [one for one in times if one - times[0] <= 1]
-    assert len(second) > 0.4 * (HAMMERED.burst + HAMMERED.rate)  # and it does not refuse too much
-    assert all(HAMMERED.hit("another").allowed for _ in range(HAMMERED.burst - 3))
-    assert 0 < state.pttl(HAMMERED.key("another")) <= 1000 * HAMMERED.burst / HAMMERED.rate + 1
+    best = max(sum(begin <= one <= begin + 1 for one in times) for begin in times)
+    assert best > 0.4 * (HAMMERED.burst + HAMMERED.rate)  # and it does not refuse too much
+    slow = replace(HAMMERED, per_seconds=3600)
+    assert all(slow.hit("another").allowed for _ in range(slow.burst - 3))
+    assert 0 < state.pttl(slow.key("another")) <= 1000 * slow.per_seconds * slow.burst / slow.rate + 1
 
 
-def test_a_burst_then_the_rate_then_all_of_it_again() -> None:
-    limit = Limit("small", rate=2, per_seconds=1, burst=3)
+def test_a_burst_then_the_rate_then_all_of_it_again(state: Redis) -> None:
+    limit = Limit("small", rate=2, per_seconds=200, burst=3)
     assert [limit.hit("a").remaining for _ in range(3)] == [2, 1, 0]
     refused = limit.hit("a")
     assert not refused.allowed
-    assert 0 < refused.retry_after <= 0.5
-    assert 1 < refused.reset_after <= 1.5
+    assert 0 < refused.retry_after <= 100
+    assert 200 < refused.reset_after <= 300
     assert limit.hit("b").allowed  # another identity has its own
     assert not limit.peek("a").allowed
-    time.sleep(refused.retry_after)
+    pass_by(state, limit.key("a"), refused.retry_after)
     assert limit.hit("a").allowed
     assert not limit.hit("a").allowed
     assert limit.reset("a")
@@ -87,12 +87,17 @@ def test_a_burst_then_the_rate_then_all_of_it_again() -> None:
     assert limit.peek("a").reset_after == 0
 
 
+def pass_by(state: Redis, key: str, seconds: float) -> None:
+    """As if so much time went by for that identity: what is kept of it is a moment."""
+    state.set(key, int(state.get(key) or 0) - math.ceil(seconds * limits.MICRO), keepttl=True)
+
+
 def test_a_hit_that_costs_more_is_taken_whole_or_not_at_all() -> None:
-    limit = Limit("heavy", rate=1, per_seconds=10, burst=5)
+    limit = Limit("heavy", rate=1, per_seconds=1000, burst=5)
     assert limit.hit("a", 3).remaining == 2
     refused = limit.hit("a", 4)
     assert not refused.allowed
-    assert 19 < refused.retry_after <= 20
+    assert 1900 < refused.retry_after <= 2000
     assert limit.hit("a", 2).allowed
     with pytest.raises(ValueError, match="costs from 1 to 5, not 6"):
         limit.hit("a", 6)
@@ -105,7 +110,7 @@ def test_what_others_left_in_the_key_locks_nobody_out_for_long(state: Redis, lef
     assert limit.peek("a").retry_after <= 0.1
     time.sleep(0.12)
     assert limit.hit("a").allowed
-    assert state.pttl(limit.key("a")) > 0
+    assert state.pttl(limit.key("a")) != -1, "it ends"
 
 
 @pytest.mark.parametrize(("when_away", "allowed"), [("open", True), ("closed", False)])
@@ -128,6 +133,7 @@ def test_a_server_that_hangs_costs_one_timeout_then_nothing(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(quick, "PAUSE", 600)
+    settings.ARC_REDIS_TIMEOUT = HURRIED
     with socket.create_server(("127.0.0.1", 0)) as hung:
         settings.REDIS_STATE_URL = f"redis://127.0.0.1:{hung.getsockname()[1]}/0"
         verdicts = [HAMMERED.hit("a") for _ in range(50)]
@@ -136,6 +142,7 @@ def test_a_server_that_hangs_costs_one_timeout_then_nothing(
 
 
 @pytest.mark.django_db
+@pytest.mark.usefixtures("own_state")  # whose calls are counted
 def test_the_page_costs_the_same_for_one_and_for_many(
     state: Redis, django_assert_max_num_queries: Any
 ) -> None:
@@ -154,7 +161,16 @@ def test_the_page_costs_the_same_for_one_and_for_many(
     assert numbers[1][1] < numbers[0][1] + 2 * limit_views.MOST  # a GET for each row that is shown, no more
 
 
+@pytest.fixture
+def slow_login(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was hit stays so while a test looks."""
+    slow = replace(limits.LOGIN, per_seconds=36_000)
+    monkeypatch.setattr(limits, "LOGIN", slow)
+    monkeypatch.setitem(limits._limits, "login", slow)
+
+
 @pytest.mark.django_db
+@pytest.mark.usefixtures("slow_login")
 def test_the_page_shows_who_has_how_much_left(state: Redis) -> None:
     for _ in range(limits.SEARCH.burst):
         limits.SEARCH.hit("user:<b>1")
@@ -171,6 +187,7 @@ def test_the_page_shows_who_has_how_much_left(state: Redis) -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.usefixtures("slow_login")
 def test_a_reset_asks_first_and_leaves_an_event_without_the_identity(state: Redis) -> None:
     limits.LOGIN.hit("grace@example.org")
     key = codes.encode(limits.LOGIN.key("grace@example.org").encode())
@@ -224,7 +241,7 @@ def test_viewers_see_counts_and_nothing_that_is_masked_on_the_page_of_the_key(st
 @pytest.mark.django_db
 def test_files_are_limited_for_each_user(state: Redis, monkeypatch: Any) -> None:
     state.set("file", "x")
-    tight = replace(limits.API, rate=1, per_seconds=30, burst=2)
+    tight = replace(limits.API, rate=1, per_seconds=3000, burst=2)
     monkeypatch.setitem(limits._limits, "api", tight)
     browser = client_of("operator")
     url = f"/redis/keys/{names.code_of(b'file')}/download/?role=state"
@@ -263,14 +280,14 @@ def test_limits_are_set_by_the_environment(value: str, rate: int | None) -> None
 
 @pytest.mark.django_db
 def test_the_search_page_is_limited_for_each_user(client: Client, monkeypatch: Any) -> None:
-    tight = replace(limits.SEARCH, rate=1, per_seconds=30, burst=2)
+    tight = replace(limits.SEARCH, rate=1, per_seconds=3000, burst=2)
     monkeypatch.setitem(limits._limits, "search", tight)
     url = reverse("admin:memories_search")
     browser = client_of("viewer")
     asked = {"q": "leases", "mode": "keyword"}
     assert [browser.get(url, asked).status_code for _ in range(3)] == [200, 200, 429]
     response = browser.get(url, asked)
-    assert 1 <= int(response["Retry-After"]) <= 30
+    assert 1 <= int(response["Retry-After"]) <= 3000
     assert "There were too many searches of yours" in response.content.decode()
     assert f'href="{url}?q=leases&amp;mode=keyword"' in response.content.decode()
     assert browser.get(url).status_code == 200  # the form alone costs nothing

@@ -7,7 +7,6 @@ import re
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.urls import reverse
@@ -28,7 +27,7 @@ ROUNDS = 3
 
 def work(number: int, folder: Path) -> None:
     for _ in range(ROUNDS):
-        with locks.lock("busy", timeout=30, wait=60) as held:
+        with locks.lock("busy", timeout=120, wait=150) as held:
             inside = os.open(folder / "inside", os.O_CREAT | os.O_EXCL)  # fails while another is inside
             with (folder / "fences").open("a") as fences:
                 fences.write(f"{held.fence}\n")
@@ -37,10 +36,7 @@ def work(number: int, folder: Path) -> None:
             (folder / "inside").unlink()
 
 
-def test_fifty_processes_are_never_two_inside_and_the_numbers_rise(
-    tmp_path: Path, state: Redis, settings: Any
-) -> None:
-    settings.ARC_REDIS_TIMEOUT = 10  # a busy machine is not the point here
+def test_fifty_processes_are_never_two_inside_and_the_numbers_rise(tmp_path: Path, state: Redis) -> None:
     in_processes(50, work, tmp_path)
     fences = [int(line) for line in (tmp_path / "fences").read_text().split()]
     assert len(fences) == 50 * ROUNDS
@@ -52,12 +48,12 @@ def hold(ready: Path, seconds: float) -> None:
     held = locks.lock("deadly", timeout=seconds)
     assert held.acquire()
     ready.write_text(str(held.fence))
-    time.sleep(60)
+    time.sleep(600)
 
 
 def test_a_killed_holder_keeps_its_lock_until_the_timeout_and_no_longer(tmp_path: Path) -> None:
     ready = tmp_path / "ready"
-    process = CONTEXT.Process(target=hold, args=(ready, 2.0))
+    process = CONTEXT.Process(target=hold, args=(ready, 5.0))
     begun = time.monotonic()
     process.start()
     while not ready.exists() or not ready.read_text():
@@ -65,10 +61,10 @@ def test_a_killed_holder_keeps_its_lock_until_the_timeout_and_no_longer(tmp_path
     assert process.pid
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    with pytest.raises(LockError), locks.lock("deadly", timeout=5):
+    with pytest.raises(LockError), locks.lock("deadly", timeout=60):
         pass
-    with locks.lock("deadly", timeout=5, wait=60) as held:
-        assert time.monotonic() - begun >= 2.0
+    with locks.lock("deadly", timeout=60, wait=60) as held:
+        assert time.monotonic() - begun >= 5.0
         assert held.fence > int(ready.read_text())
 
 
@@ -77,23 +73,23 @@ def test_a_late_holder_is_told_and_takes_nothing_from_the_next(state: Redis) -> 
     assert late.acquire()
     first = late.fence
     time.sleep(0.6)
-    with locks.lock("slow", timeout=5) as held:
+    with locks.lock("slow", timeout=60) as held:
         assert held.fence > first
         with pytest.raises(LockNotOwnedError):
             late.release()
         with pytest.raises(LockError):
             late.fence  # noqa: B018 - it raises
         assert held.owned()
-        held.extend(10)
-        assert 10_000 < state.pttl("arcweb:lock:slow") <= 15_000
+        held.extend(600)
+        assert 60_000 < state.pttl("arcweb:lock:slow") <= 660_000
 
 
 def test_numbers_rise_even_when_the_counter_is_lost(state: Redis) -> None:
-    with locks.lock("a", timeout=5) as held:
+    with locks.lock("a", timeout=60) as held:
         first = held.fence
     state.flushdb()
     time.sleep(0.002)
-    with locks.lock("a", timeout=5) as held:
+    with locks.lock("a", timeout=60) as held:
         assert held.fence > first
 
 
@@ -108,7 +104,7 @@ def test_own_locks_are_found_where_the_look_ends_early(state: Redis) -> None:
     state.set("lock:plain", "x", ex=60)
     with locks.lock("report", timeout=60):
         state.zadd(locks.LISTED, {f"arcweb:lock:long-released-{n}": n for n in range(50)})
-        found = locks.find(state, 100, seconds=30)
+        found = locks.find(state, 100, seconds=200)
         assert found.complete
         assert found.keys == (b"arcweb:lock:report", b"lock:plain")
         found = locks.find(state, 100, seconds=0)
@@ -124,8 +120,8 @@ def test_the_list_of_locks_is_bounded(state: Redis) -> None:
 
 
 def test_whatever_belongs_to_locks_is_known_as_that(state: Redis) -> None:
-    with locks.lock("wanted", timeout=5):
-        assert not locks.lock("wanted", timeout=5, wait=0.06).acquire()
+    with locks.lock("wanted", timeout=60):
+        assert not locks.lock("wanted", timeout=60, wait=0.06).acquire()
         keys = set(state.scan_iter())
         assert len(keys) == 4
         assert {purpose_of(key, state.type(key)) for key in keys} == {"lock"}
@@ -133,8 +129,8 @@ def test_whatever_belongs_to_locks_is_known_as_that(state: Redis) -> None:
 
 
 def test_those_who_wait_are_counted(state: Redis) -> None:
-    with locks.lock("wanted", timeout=5, owner="first"):
-        waiting = locks.lock("wanted", timeout=5, wait=0.12)
+    with locks.lock("wanted", timeout=60, owner="first"):
+        waiting = locks.lock("wanted", timeout=60, wait=0.12)
         assert not waiting.acquire()
         waiting.redis.close()
         [held] = locks.read(state, [b"arcweb:lock:wanted"])
@@ -144,7 +140,7 @@ def test_those_who_wait_are_counted(state: Redis) -> None:
 
 @pytest.mark.django_db
 def test_the_page_takes_a_lock_from_the_holder_that_was_seen_and_from_no_other(state: Redis) -> None:
-    held = locks.lock("report", timeout=30, owner="worker <7>")
+    held = locks.lock("report", timeout=600, owner="worker <7>")
     assert held.acquire()
     browser = client_of("operator")
     html = browser.get(URL).content.decode()
@@ -158,7 +154,7 @@ def test_the_page_takes_a_lock_from_the_holder_that_was_seen_and_from_no_other(s
     assert "does not stop its holder" in asks
     assert not Event.objects.filter(kind="lock.taken_away").exists()
     held.release()
-    other = locks.lock("report", timeout=30, owner="next")
+    other = locks.lock("report", timeout=600, owner="next")
     assert other.acquire()
     late = browser.post(RELEASE, {**form, "typed": "release"})
     assert late.status_code == 404
@@ -179,9 +175,9 @@ def test_the_page_takes_a_lock_from_the_holder_that_was_seen_and_from_no_other(s
 
 @pytest.mark.django_db
 def test_plain_locks_are_shown_and_those_that_never_run_out_are_flagged(state: Redis) -> None:
-    state.set("lock:resource:123", "worker-1", ex=10)
+    state.set("lock:resource:123", "worker-1", ex=600)
     state.set(b"lock:\xff<i>", b"\x00<b>", nx=True)
-    state.set("lock:long", "x" * 5000, ex=10)
+    state.set("lock:long", "x" * 5000, ex=600)
     state.hset("lock:hash", "a", "b")
     state.set("session:lock:secret", "x")
     browser = client_of("operator")

@@ -12,8 +12,8 @@ from cache_admin.traffic import clients, leases
 
 
 @pytest.fixture
-def cache() -> Iterator[Redis]:
-    """The cache role, by a connection that is none of the pages'."""
+def cache(own_cache: None) -> Iterator[Redis]:
+    """A cache role that no other test uses, by a connection that is none of the pages'."""
     with client("cache", client_name="somebody") as server:
         yield server
 
@@ -25,7 +25,9 @@ def state() -> Iterator[Redis]:
 
 
 @pytest.fixture(autouse=True)
-def _no_lease_stays() -> Iterator[None]:
+def _no_lease_stays(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """And none ends because a test is slow."""
+    monkeypatch.setattr(leases, "UNWATCHED", 60.0)
     yield
     for lease in leases.running():
         lease.stop()

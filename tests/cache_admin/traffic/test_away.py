@@ -6,25 +6,27 @@ import re
 import socket
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from redis import Redis
 
 from cache_admin import connections
 from cache_admin.server import capabilities
-from tests.cache_admin.conftest import rules_known
+from tests.cache_admin.conftest import HURRIED, rules_known
 from tests.people import client_of
 
 pytestmark = pytest.mark.django_db
 PAGES = ("/redis/clients/", "/redis/slow/", "/redis/live/", "/redis/queues/")
 ACTIONS = ("/redis/live/monitor/", "/redis/live/subscribe/", "/redis/live/publish/", "/redis/slow/reset/")
 #: Seconds: about one is promised, the rest is for a busy machine; the hung server is so for ever.
-IN_TIME = 10.0
+IN_TIME = 40.0
 
 
 @pytest.fixture
-def hung() -> Iterator[str]:
+def hung(settings: Any) -> Iterator[str]:
     """The address of a server that takes connections and never says a word."""
+    settings.ARC_REDIS_TIMEOUT = HURRIED
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
 

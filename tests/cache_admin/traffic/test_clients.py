@@ -31,7 +31,7 @@ def test_the_list_says_who_is_there_and_what_ours_are(cache: Redis) -> None:
 def test_a_blocked_client_is_flagged(cache: Redis) -> None:
     with client("cache", client_name="waiter") as other:
         connection = other.connection_pool.get_connection()
-        connection.send_command("BLPOP", "nothing:here", 5)
+        connection.send_command("BLPOP", "nothing:here", 0)  # until it is disconnected
         said = client_of("viewer").get(PAGE, {"kind": "blocked"}).content.decode()
         assert "waiter" in said
         assert "waits for a blocking command" in said

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -18,6 +20,8 @@ from tests.cache_admin.traffic.conftest import named
 from tests.waiting import until
 
 ME = 7
+#: Seconds that no test takes.
+AMPLE = 600
 
 
 def begun(lease: leases.Lease) -> leases.Lease:
@@ -30,7 +34,7 @@ def said(lease: leases.Lease) -> str:
 
 
 def test_monitor_shows_commands_and_masks_what_is_secret(cache: Redis) -> None:
-    lease = begun(leases.monitor("cache", ME, 10))
+    lease = begun(leases.monitor("cache", ME, 30))
     assert named(cache, "arcweb-monitor") == 1
     cache.execute_command("SETEX", "session:abc123def456", 60, '{"user": "grace"}')
     cache.execute_command("MIGRATE", "localhost", 1, "nokey", 0, 1, "AUTH", "hunter2")
@@ -42,6 +46,7 @@ def test_monitor_shows_commands_and_masks_what_is_secret(cache: Redis) -> None:
     assert "hunter2" not in said(lease)
     assert 'SET greeting a "quoted"\\nline \\x00 <b> EX 60' in said(lease)
     lease.stop()
+    until(lambda: lease.ended)
     assert lease.ended == "It was stopped."
     until(lambda: named(cache, "arcweb-monitor") == 0)
 
@@ -57,44 +62,74 @@ def test_a_lease_ends_when_its_time_is_over(cache: Redis, monkeypatch: pytest.Mo
     assert lease.left == 0
 
 
+class Clock:
+    """As the module time has it, and `ahead` of it."""
+
+    ahead = 0.0
+    looks = 0
+
+    def monotonic(self) -> float:
+        self.looks += 1
+        return time.monotonic() + self.ahead
+
+
 def test_a_lease_ends_when_nobody_looks(cache: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leases, "UNWATCHED", 1.5)
-    lease = begun(leases.messages("cache", ME, 30, b"*"))
-    started = time.monotonic()
-    while time.monotonic() - started < 2:
-        time.sleep(0.05)
+    """By a clock of the test's own, which passes over a minute at once."""
+    clock = Clock()
+    monkeypatch.setattr(leases, "time", clock)
+    monkeypatch.setattr(leases, "SECONDS", (AMPLE,))
+    lease = begun(leases.messages("cache", ME, AMPLE, b"*"))
+    for _ in range(3):
+        clock.ahead += leases.UNWATCHED / 2
         lease.watched()
+        looks = clock.looks
+        until(lambda looks=looks: clock.looks > looks + 2 or lease.ended)  # type: ignore[misc]
         assert not lease.ended
-    until(lambda: lease.ended, 15)
+    clock.ahead += leases.UNWATCHED
+    until(lambda: lease.ended)
     assert "Nobody had looked" in lease.ended
     until(lambda: named(cache, "arcweb-channels") == 0)
+
+
+def run(code: str) -> str:
+    """What a process of its own prints, with this test's servers."""
+    roles: dict[str, Any] = {
+        "REDIS_URL": connections.url("cache"),
+        "REDIS_STATE_URL": connections.url("state"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | roles,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=True,
+    )
+    return done.stdout
 
 
 def test_one_monitor_for_a_server_across_processes(
     cache: Redis, state: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leases, "UNWATCHED", 60.0)  # the other process takes seconds to start
-    monkeypatch.setattr(leases, "SECONDS", (60,))
-    lease = begun(leases.monitor("cache", ME, 60))
+    monkeypatch.setattr(leases, "UNWATCHED", AMPLE)  # the other process takes seconds to start
+    monkeypatch.setattr(leases, "SECONDS", (AMPLE,))
+    lease = begun(leases.monitor("cache", ME, AMPLE))
     with pytest.raises(leases.BusyError, match="already"):
-        leases.monitor("cache", ME + 1, 60)
+        leases.monitor("cache", ME + 1, AMPLE)
     other = (
         "import django; django.setup()\n"
         "from cache_admin.traffic import leases\n"
         "try:\n    leases.monitor('cache', 9, 10)\nexcept leases.BusyError as busy:\n    print(busy)\n"
     )
-    found = subprocess.run(
-        [sys.executable, "-c", other], capture_output=True, text=True, timeout=60, check=True
-    )
-    assert "already" in found.stdout
-    begun(leases.monitor("state", ME, 60)).stop()  # another server
+    assert "already" in run(other)
+    begun(leases.monitor("state", ME, AMPLE)).stop()  # another server
     lease.stop()
-    assert not state.keys("arcweb:live:*")
-    begun(leases.monitor("cache", ME + 1, 60))
+    until(lambda: not state.keys("arcweb:live:*"))
+    begun(leases.monitor("cache", ME + 1, AMPLE))
 
 
 def test_a_flood_is_counted_and_kept_within_bounds(cache: Redis) -> None:
-    lease = begun(leases.monitor("cache", ME, 10))
+    lease = begun(leases.monitor("cache", ME, 30))
     pipeline = cache.pipeline(transaction=False)
     for number in range(3000):
         pipeline.get(f"flood:{number}")
@@ -107,7 +142,7 @@ def test_a_flood_is_counted_and_kept_within_bounds(cache: Redis) -> None:
 
 
 def test_a_huge_command_is_cut(cache: Redis) -> None:
-    lease = begun(leases.monitor("cache", ME, 10))
+    lease = begun(leases.monitor("cache", ME, 30))
     cache.set("huge", b"\x01" * 200_000, ex=5)
     until(lambda: "huge" in said(lease))
     [line] = [line for line in lease.lines if "huge" in line.text]
@@ -117,7 +152,7 @@ def test_a_huge_command_is_cut(cache: Redis) -> None:
 
 def test_too_much_ends_it(cache: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "MOST_BYTES", 100_000)
-    lease = begun(leases.monitor("cache", ME, 10))
+    lease = begun(leases.monitor("cache", ME, 30))
     cache.set("huge", b"x" * 200_000, ex=5)
     until(lambda: lease.ended)
     assert "too busy" in lease.ended
@@ -125,7 +160,7 @@ def test_too_much_ends_it(cache: Redis, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_messages_of_matching_channels_come_masked(cache: Redis) -> None:
-    lease = begun(leases.messages("cache", ME, 10, b"news*"))
+    lease = begun(leases.messages("cache", ME, 30, b"news*"))
     until(lambda: cache.pubsub_numpat() > 0)
     cache.publish("news:today", "hello\r\n<i>you</i>")
     cache.publish("other", "unseen")
@@ -144,7 +179,7 @@ def test_messages_of_matching_channels_come_masked(cache: Redis) -> None:
 
 
 def test_a_killed_connection_is_told(cache: Redis) -> None:
-    lease = begun(leases.monitor("cache", ME, 10))
+    lease = begun(leases.monitor("cache", ME, 30))
     (monitor,) = [each for each in clients.listed(cache) if each.name == "arcweb-monitor"]
     assert cache.execute_command("CLIENT", "KILL", "ID", monitor.id) == 1  # no other test's connection
     until(lambda: lease.ended)
@@ -163,7 +198,7 @@ def test_a_server_that_forbids_it_says_so_and_nothing_stays(
         lambda role: user_and_password.sub("//guest:guest@", real(role)) if role == "cache" else real(role),
     )
     try:
-        lease = leases.monitor("cache", ME, 10)
+        lease = leases.monitor("cache", ME, 30)
         with pytest.raises(NoPermissionError):
             lease.begin()
     finally:
@@ -173,13 +208,14 @@ def test_a_server_that_forbids_it_says_so_and_nothing_stays(
 
 
 def test_only_its_owner_finds_a_lease_and_an_old_one_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = begun(leases.messages("cache", ME, 10, b"*"))
+    first = begun(leases.messages("cache", ME, 30, b"*"))
     assert leases.find(first.token, ME) is first
     assert leases.find(first.token, ME + 1) is None
-    second = begun(leases.messages("cache", ME, 10, b"*"))
-    assert first.ended
+    second = begun(leases.messages("cache", ME, 30, b"*"))
+    until(lambda: first.ended)
     monkeypatch.setattr(leases, "KEPT_AFTER_END", 0.0)
     begun(leases.messages("cache", ME, 20, b"*"))
+    until(lambda: second.ended)
     begun(leases.messages("cache", ME, 20, b"*"))
     assert leases.find(first.token, ME) is None
     assert leases.find(second.token, ME) is None
@@ -188,7 +224,7 @@ def test_only_its_owner_finds_a_lease_and_an_old_one_is_forgotten(monkeypatch: p
 def test_subscriptions_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "MOST_LEASES", 2)
     for user in (1, 2):
-        begun(leases.messages("cache", user, 10, b"*"))
+        begun(leases.messages("cache", user, 30, b"*"))
     with pytest.raises(leases.BusyError, match="running already"):
         leases.messages("cache", 3, 10, b"*")
     with pytest.raises(leases.BusyError, match="10, 20 or 30"):
@@ -220,8 +256,5 @@ def test_a_process_that_dies_leaves_no_connection(cache: Redis) -> None:
         "leases.messages('cache', 9, 30, b'*').begin()\n"
         "print('begun', flush=True)\nos._exit(0)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
-    )
-    assert "begun" in done.stdout
+    assert "begun" in run(code)
     until(lambda: named(cache, "arcweb-channels") == 0)

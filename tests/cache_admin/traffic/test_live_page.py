@@ -20,7 +20,7 @@ PAGE = "/redis/live/"
 
 def start(browser: Client, what: str, **values: str) -> str:
     """The token of the lease."""
-    response = browser.post(f"{PAGE}{what}/?role=cache", {"seconds": "10", **values})
+    response = browser.post(f"{PAGE}{what}/?role=cache", {"seconds": "30", **values})
     assert response.status_code == 302
     return parse_qs(urlsplit(response["Location"]).query)["lease"][0]
 
@@ -29,7 +29,7 @@ def test_a_lease_from_its_start_to_its_end(cache: Redis) -> None:
     browser = client_of("operator")
     assert "about halves its throughput" in browser.get(PAGE).content.decode()
     token = start(browser, "monitor")
-    assert Event.objects.get(kind="redis.monitored").data == {"role": "cache", "seconds": 10}
+    assert Event.objects.get(kind="redis.monitored").data == {"role": "cache", "seconds": 30}
     cache.get("<b>look</b>")
     lease = leases.running()[0]
     until(lambda: any("look" in line.text for line in lease.lines))
@@ -46,7 +46,7 @@ def test_a_lease_from_its_start_to_its_end(cache: Redis) -> None:
     assert "look" not in piece
     assert "<html" not in piece
     browser.post(f"{PAGE}lease/{token}/stop/")
-    until(lambda: named(cache, "arcweb-monitor") == 0)
+    until(lambda: named(cache, "arcweb-monitor") == 0 and lease.ended)
     piece = browser.get(f"{PAGE}lease/{token}/", headers={"HX-Request": "true"}).content.decode()
     assert "It was stopped. The connection is closed." in piece
     assert "hx-get" not in piece

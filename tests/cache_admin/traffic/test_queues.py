@@ -60,7 +60,7 @@ def test_what_waits_is_shown_masked_oldest_first(state: Redis) -> None:
     first, second = queues.peek(state, "celery")
     assert (first.task, first.arguments[0].shown) == ("arcweb.jobs.tasks.run_job", ID)
     assert first.age is not None
-    assert 0 <= first.age < 5
+    assert 0 <= first.age < 60
     assert [argument.shown for argument in second.arguments] == [
         "text, 8 characters",
         "42",
@@ -126,7 +126,7 @@ def test_what_workers_hold_is_counted_by_queue(state: Redis) -> None:
     held = queues.held(state)
     assert (held.total, held.by_queue) == (1, {"quick": 1})
     assert held.oldest is not None
-    assert 28 < held.oldest < 40
+    assert 28 < held.oldest < 90
 
 
 def test_messages_of_each_priority_count(state: Redis) -> None:

@@ -106,10 +106,12 @@ def test_the_page_tells_both_and_since_when(state: Redis) -> None:
     for _ in range(10):
         app.send_task("test.nothing", queue="quick", retry=False)
     said = text(client.get(PAGE))
-    assert "Arrived 8.0 a minute Done 6.0 a minute Over the last 5 min" in said
+    # Fewer the longer this takes: by a hundredth in three seconds.
+    told = "Arrived (8.0|7.\\d) a minute Done (6.0|5.\\d) a minute"
+    assert re.search(f"{told} Over the last 5 min", said), said
     client.post(f"{PAGE}quick/purge/?role=state", {"typed": "quick"})
     said = text(client.get(PAGE))
-    assert "Arrived 8.0 a minute Done 6.0 a minute Dropped 2.0 a minute" in said
+    assert re.search(f"{told} Dropped (2.0|1.\\d) a minute", said), said
 
 
 def test_something_else_in_place_of_the_counts_is_told_and_takes_no_page_away(state: Redis) -> None:
@@ -132,7 +134,7 @@ def test_something_else_in_place_of_the_counts_is_told_and_takes_no_page_away(st
     assert "not a hash" in text(client.get(where[1]))
     state.delete(tally.KEY)
     tally.count("done", "quick", 30)
-    assert "Done 6.0 a minute" in text(client.get(PAGE))
+    assert re.search(r"Done (6.0|5.\d) a minute", text(client.get(PAGE)))
 
 
 def test_a_sample_is_taken() -> None:
