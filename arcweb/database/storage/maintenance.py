@@ -105,10 +105,12 @@ LEFT_OVERS = """
         AND o.relname !~ '_cc(new|old)[0-9]*$'
         AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.relid = i.indrelid)
 """
+# Sessions in other databases hold nothing back in this one; those in none, as a replica's, do.
 HOLDING_BACK = """
     SELECT pid, usename, application_name, age(backend_xmin) AS behind, xact_start
     FROM pg_stat_activity
     WHERE backend_xmin IS NOT NULL AND pid <> pg_backend_pid()
+        AND (datname IS NULL OR datname = current_database())
         AND xact_start < statement_timestamp() - interval '1 second'
     ORDER BY age(backend_xmin) DESC
     LIMIT 1
