@@ -13,6 +13,7 @@ import pytest
 from django.db import connection
 
 from arcweb.database import standing
+from arcweb.database.activity import ending
 from arcweb.database.activity.sessions import Session, of
 from arcweb.libpq import conninfo
 
@@ -55,7 +56,7 @@ class Other:
         with suppress(psycopg.Error):
             self.raw.cancel()
         for thread in self.threads:
-            thread.join(10)
+            thread.join(60)
         self.raw.close()
 
 
@@ -63,7 +64,7 @@ class Other:
 def outside(db: None) -> Iterator[psycopg.Connection[Any]]:
     """Outside of the test's transaction; what is dropped at its end is held by nobody any more."""
     with psycopg.connect(conninfo(connection.settings_dict), autocommit=True) as raw:
-        raw.execute("SET lock_timeout = '5s'")
+        raw.execute("SET lock_timeout = '60s'")
         yield raw
         for table in raw.execute("SELECT tablename FROM pg_tables WHERE tablename LIKE 'activity_%'"):
             raw.execute(f"DROP TABLE {table[0]}")
@@ -93,7 +94,9 @@ def table(outside: psycopg.Connection[Any]) -> str:
 
 
 @pytest.fixture(autouse=True)
-def anew() -> Iterator[None]:
+def anew(unhurried: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing is remembered, and a busy machine is not the point here."""
+    monkeypatch.setattr(ending, "PATIENCE", 60)
     standing.forget()
     yield
     standing.forget()

@@ -107,7 +107,7 @@ def test_a_circle_is_told_as_one(other: Make, table: str) -> None:
     late = {
         "user": "postgres",
         "password": settings.ARC_LAYOUT.read_secret("postgres-superuser-password"),
-        "options": "-c deadlock_timeout=60s",
+        "options": "-c deadlock_timeout=600s",
     }
     first, second = other("circle-one", **late), other("circle-two", **late)
     first.run(f"UPDATE {table} SET n = 1 WHERE id = 1")

@@ -15,7 +15,7 @@ import psycopg
 
 from arcweb.embedded.server_user import server_user
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")
 #: Read by the seed's role: what `init.sql` gives, but for the extension `vector`, which Debian 12 lacks.
 ROLES = """
@@ -112,7 +112,7 @@ class Debian:
 
     def conninfo(self, user: str = "arc", database: str = "arc", port: int = 0) -> str:
         where = f"host=127.0.0.1 port={port or self.port} dbname={database} user={user}"
-        return f"{where} password={self.password} connect_timeout=3"
+        return f"{where} password={self.password} connect_timeout=30"
 
     def stop(self) -> None:
         for child in reversed(self.children):

@@ -13,7 +13,7 @@ from django.db import connection
 from django.test import Client
 
 from arcweb import servers
-from arcweb.postgres import TooSlow, limited
+from arcweb.postgres import TooSlow, base, limited, limits
 from arcweb.registry import registered_pages
 from tests.database.elsewhere.conftest import a_new_connection, led_to
 from tests.database.elsewhere.debian import Debian
@@ -27,9 +27,13 @@ LEFT = """
 
 
 @pytest.fixture
-def web(settings: Any) -> Iterator[None]:
-    """This process counts as one that answers people."""
+def web(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This process counts as one that answers people, and waits longer for the server than it would."""
     settings.POSTGRES_POOLER = "transaction"
+    settings.ARC_WEB_STATEMENT_SECONDS = 60
+    monkeypatch.setattr(base, "CONNECT_SECONDS", 60)
+    monkeypatch.setattr(base, "USABLE_SECONDS", 60)
+    monkeypatch.setattr(limits, "MARGIN", 60)
     servers.board.watch(lambda name: None)
     yield
     servers.board.watch(None)

@@ -63,3 +63,8 @@ def archives(settings: Any, tmp_path: Path) -> Path:
     """The folder that archives are written to."""
     settings.ARC_DATA_DIR = tmp_path
     return tmp_path / "archives"
+
+
+@pytest.fixture(autouse=True)
+def pages_have_time(unhurried: None) -> None:
+    """A busy machine is not the point here."""

@@ -303,6 +303,7 @@ def test_two_beats_queue_one_job_for_a_month(archives: Path) -> None:
         PartitionPolicy.objects.all().delete()
 
 
+@pytest.mark.parametrize("patience", [2])
 def test_a_table_that_cannot_be_seen_is_unknown_and_not_well(monkeypatch: pytest.MonkeyPatch) -> None:
     def slow() -> Any:
         execute("SELECT pg_sleep(9)")

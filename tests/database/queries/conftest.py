@@ -10,6 +10,8 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
+from arcweb.database.queries import explain
+
 
 def as_superuser(statement: str) -> None:
     """In the test's database, by the throw-away server's superuser."""
@@ -36,3 +38,10 @@ def fresh_statistics(request: pytest.FixtureRequest) -> Iterator[None]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         as_superuser("SELECT pg_stat_statements_reset()")
         yield
+
+
+@pytest.fixture(autouse=True)
+def statements_have_time(unhurried: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is not the point here."""
+    monkeypatch.setattr(explain, "PLAN_SECONDS", 60.0)
+    monkeypatch.setattr(explain, "RUN_SECONDS", 60.0)

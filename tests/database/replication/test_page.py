@@ -79,8 +79,7 @@ def test_a_slot_that_nobody_reads_is_found_and_gone_when_its_replica_is_back(
     assert f"Nobody reads the slot {NAME}" in said
     assert alarms.inactive_slot().value > 0.04
     standby.start()
-    until(lambda: slot().active)
-    assert looks.of_slots([slot()]) == []
+    until(lambda: slot().active and looks.of_slots([slot()]) == [])
 
 
 def test_a_replica_tells_what_it_receives(standby: Standby) -> None:

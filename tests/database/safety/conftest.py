@@ -85,3 +85,8 @@ class Shown:
 @pytest.fixture
 def page(db: None) -> Shown:
     return Shown()
+
+
+@pytest.fixture(autouse=True)
+def pages_have_time(unhurried: None) -> None:
+    """A busy machine is not the point here."""
