@@ -41,6 +41,12 @@ def test_the_next_runs(cron: str, moment: str, following: list[str]) -> None:
     ]
 
 
+def test_a_moment_may_be_said_in_any_zone() -> None:
+    cron, moment = slots.parse("45 23 * * *"), datetime(2026, 11, 24, 0, 30, tzinfo=ZoneInfo("Europe/Berlin"))
+    assert next(cron.after(moment)) == at("2026-11-23 23:45")
+    assert cron.last(moment + timedelta(minutes=20)) == at("2026-11-23 23:45")
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -50,6 +56,7 @@ def test_the_next_runs(cron: str, moment: str, following: list[str]) -> None:
         "15 25 * * *",
         "a b c d e",
         "0 0 31 2 *",
+        "0 0 29 2 1",  # not within eight years
         "15 2 * * * *",
         "*/0 * * * *",
         "15 2 * * " + ",".join("0123456" * 5),
