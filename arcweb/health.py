@@ -220,7 +220,7 @@ def _probe_redis(role: Role) -> HealthResult:
     started = time.monotonic()
     with redis_connections.client(role, timeout=STEP_SECONDS) as client:
         try:
-            client.ping()
+            redis_connections.ping(client)
             facts: dict[str, Any] = {"milliseconds": _since(started)}
             try:
                 info = client.info()
@@ -279,7 +279,9 @@ def _probe_celery() -> HealthResult:
     broker = _ping_broker()
     if broker is not None:
         return HealthResult(
-            "celery", ok=False, sentence=f"Celery cannot be asked, because its broker is away. {broker}"
+            "celery",
+            ok=False,
+            sentence=f"Celery cannot be asked, because its broker cannot be used. {broker}",
         )
     try:
         with celery_app.connection_for_write() as connection:

@@ -91,7 +91,7 @@ def _refused_by_postgres(message: str, started: float) -> Finding:
 
 
 class RedisProbe:
-    """A PING on a kept connection."""
+    """A PING on a kept connection. Up is also who reads and does not write, as with a full disk."""
 
     def __init__(self, role: Role) -> None:
         self._role = role
@@ -102,7 +102,7 @@ class RedisProbe:
         if self._client is None:
             self._client = redis_connections.client(self._role, timeout=ANSWER_SECONDS)
         try:
-            self._client.ping()
+            redis_connections.ping(self._client)
         except RedisError as error:
             silent = isinstance(error, RedisTimeout)
             return Finding(

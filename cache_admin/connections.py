@@ -59,6 +59,26 @@ def client(role: Role, *, timeout: float | None = None, **options: Any) -> Redis
     )
 
 
+def ping(client: Redis) -> None:
+    """Whether the server answers. Raises redis.exceptions.RedisError.
+
+    One that cannot save its data refuses PING as it refuses writes, while it reads, tells and saves on
+    demand as ever: that is no server that is away.
+    """
+    try:
+        client.ping()
+    except exceptions.ResponseError as error:
+        if not cannot_save(error):
+            raise
+
+
+def cannot_save(error: BaseException) -> bool:
+    """Whether this is the refusal of a server whose last snapshot or append-only file failed."""
+    return isinstance(error, exceptions.ResponseError) and (
+        getattr(error, "status_code", "") == "MISCONF" or str(error).startswith("MISCONF")
+    )
+
+
 def is_wrong_type(error: exceptions.RedisError) -> bool:
     """Whether the key holds another type than the command reads: somebody replaced it."""
     return "WRONGTYPE" in f"{getattr(error, 'status_code', '')} {error}"
@@ -92,4 +112,9 @@ def explain(role: Role, error: exceptions.RedisError) -> str:
             else f"start it, or correct {VARIABLES[role]}"
         )
         return f"{who} cannot be reached ({error}); {mend}."
+    if cannot_save(error):
+        return (
+            f"{who} could not save its data and takes no changes until it can: see whether its disk is full "
+            "and its log for the reason, mend that, then let it save (BGSAVE)."
+        )
     return f"{who} answered with an error: {error}"

@@ -208,6 +208,9 @@ class Valkey(Server):
             client.ping()
         except redis.exceptions.BusyLoadingError:
             return "starting"
+        except redis.exceptions.ResponseError as error:
+            # It could not save its data: it refuses writes, and PING with them, and works on.
+            return "ready" if str(error).startswith("MISCONF") else "silent"
         except redis.exceptions.RedisError:
             return "silent"
         finally:

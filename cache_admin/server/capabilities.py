@@ -125,7 +125,7 @@ def forget() -> None:
 
 def probe(role: Role, client: Redis) -> Capabilities:
     """Ask the server behind `client`. Raises redis.exceptions.RedisError where it cannot be asked at all."""
-    client.ping()
+    connections.ping(client)
     info = _section(client, "server")
     product, version = identify(info, client)
     mode = str(info.get("redis_mode", info.get("server_mode", "standalone")))

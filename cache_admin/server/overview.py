@@ -48,9 +48,9 @@ def look(role: Role) -> Overview:
     """Ask the server and the samples. Raises redis.exceptions.RedisError."""
     known = capabilities(role)
     with connections.client(role) as client:
-        client.ping()  # connects
+        connections.ping(client)  # connects
         began = time.perf_counter()
-        client.ping()
+        connections.ping(client)
         latency = time.perf_counter() - began
         info: dict[str, Any] = {} if known.why_not("INFO") else dict(client.info())
         ours = keyspace.number(client)

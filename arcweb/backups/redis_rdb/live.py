@@ -72,7 +72,7 @@ def sources() -> list[str]:
 
 def look(client: Redis) -> Live:
     """What the server says, as far as its ACL lets it. Raises redis.exceptions.RedisError when it is away."""
-    client.ping()
+    connections.ping(client)
     server, memory = _section(client, "server"), _section(client, "memory")
     product, version = identify(server, client)
     return Live(

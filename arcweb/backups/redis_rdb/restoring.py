@@ -13,6 +13,7 @@ from typing import IO
 from uuid import UUID
 
 from django.conf import settings
+from redis import exceptions
 from redis.exceptions import RedisError
 
 from arcweb.backups import encryption, taking
@@ -37,6 +38,7 @@ from arcweb.embedded.valkey import Valkey
 from arcweb.events import record
 from arcweb.events.models import Event
 from arcweb.events.sentences import describe
+from cache_admin import connections
 from cache_admin.connections import Role
 
 describe("redis.restore_started", "began to put {object} back as the {role} role of Redis")
@@ -178,9 +180,16 @@ def _safety_copy(role: Role, tell: Tell) -> Backup | None:
     """What is live, copied; None when the server does not answer: its files are put aside and kept."""
     try:
         with live.client(role) as client:
-            client.ping()
-    except RedisError:
-        return None
+            connections.ping(client)
+    except RedisError as error:
+        # A server that answers, in whatever words, has data: only one that does not is left to its files.
+        silent = isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError)
+        if silent and not isinstance(error, exceptions.AuthenticationError):
+            return None
+        raise BackupError(
+            "No safety copy of what is live could be taken, and without one nothing is exchanged: "
+            f"{connections.explain(role, error)}"
+        ) from error
     tell("taking a safety copy of what is live")
     try:
         return taking.take(

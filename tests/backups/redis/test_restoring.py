@@ -15,6 +15,7 @@ import pytest
 from django.conf import settings
 from django.core.management import call_command
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from arcweb.backups import taking
 from arcweb.backups.exceptions import BackupError, CorruptCopy, LockedOut
@@ -147,8 +148,14 @@ def test_what_is_no_copy_of_redis_and_what_comes_beside_another_restore_is_refus
 def test_without_a_safety_copy_nothing_is_exchanged(stack: Stack) -> None:
     backup = take()
     client(stack).set("newer", 1)
+    client(stack).config_set("save", "3600 1")
     (stack.layout.real_servers_dir / "valkey-state" / "dump.rdb").unlink()
     (stack.layout.real_servers_dir / "valkey-state" / "dump.rdb").mkdir()
+    with pytest.raises(BackupError, match="No safety copy of what is live could be taken"):
+        restore(backup)
+    # Since then it refuses writes, and PING with them. It has its data still.
+    with pytest.raises(ResponseError, match="MISCONF"):
+        client(stack).ping()
     with pytest.raises(BackupError, match="No safety copy of what is live could be taken"):
         restore(backup)
     assert client(stack).get("newer") == b"1"

@@ -15,6 +15,7 @@ import pyrage
 import pytest
 from django.conf import settings
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from arcweb.backups import taking
 from arcweb.backups.exceptions import BackupError, CorruptCopy
@@ -29,6 +30,7 @@ from arcweb.backups.streams import open_copy, write_copy
 from arcweb.backups.taking import Options
 from tests.backups.redis.conftest import Serve, again, fill, folder_of, saves_slowly
 from tests.cache_admin import nodes
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db
 
@@ -99,13 +101,13 @@ def test_a_copy_from_the_disk_is_taken_described_and_proven(
     counted = {number: sum(kind["keys"] for kind in one.values()) for number, one in kinds.items()}
     assert told == counted
     assert not found["aof"]["enabled"]
-    assert abs((backup.taken_at - manifest.started_at).total_seconds()) < 5  # type: ignore[operator]
+    assert abs((backup.taken_at - manifest.started_at).total_seconds()) < 60  # type: ignore[operator]
     said = [step.sentence for step in proven(backup).steps]
     assert "its own checksum is right" in said[0]
     assert f"{product} {manifest.server['version']} loaded" in said[1]
     assert "as the manifest says" in said[2]
     assert not list((folder / "spool").iterdir())
-    assert children() == running, "no server is left"
+    until(lambda: children() <= running, what="the end of its servers")
 
 
 def test_the_registry_finds_both_ways() -> None:
@@ -167,6 +169,26 @@ def test_a_failing_bgsave_is_a_failed_backup_with_nothing_left(
 
 
 @TRANSACTIONAL
+def test_a_server_that_refuses_writes_because_it_could_not_save_is_copied_when_that_is_mended(
+    serve: Serve, product: str, state: Any, folder: Path
+) -> None:
+    client = serve(product)
+    client.set("a", 1)
+    client.config_set("save", "3600 1")
+    state(client)
+    in_the_way = folder_of(client) / "dump.rdb"
+    in_the_way.mkdir()
+    for _ in range(2):
+        with pytest.raises(BackupError, match="BGSAVE failed on the server"):
+            take()
+        with pytest.raises(ResponseError, match="MISCONF"):
+            client.set("b", 2)
+    in_the_way.rmdir()
+    assert take().state == Backup.State.HASHED
+    client.set("b", 2)
+
+
+@TRANSACTIONAL
 def test_a_server_that_is_away_is_a_failed_backup(state: Any, settings: Any) -> None:
     settings.REDIS_STATE_URL = f"redis://127.0.0.1:{nodes.free_port()}/0"
     with pytest.raises(BackupError, match="cannot be reached"):
@@ -190,14 +212,15 @@ def test_one_server_for_both_roles_is_copied_once(serve: Serve, state: Any, sett
 
 
 def test_keys_past_their_time_are_no_difference(serve: Serve, product: str, state: Any) -> None:
-    client = serve(product)
+    client = serve(product, "--enable-debug-command", "local")
+    client.execute_command("DEBUG", "SET-ACTIVE-EXPIRE", 0)  # they are in the snapshot, however late it is
     fill(client)
     for number in range(20):
         client.set(f"soon gone {number}", 1, px=1500)
     state(client)
     backup = take()
     before = Manifest.from_json(backup.manifest).redis["contents"]
-    assert nodes.wait_until(lambda: not list(client.scan_iter("soon gone*")), 5)
+    until(lambda: not list(client.scan_iter("soon gone*")), what="the end of their time")
     last = proven(backup).steps[-1]
     assert last.ok
     assert before["loaded"] + before["expired"] == client.dbsize() + 20 + 6
@@ -287,7 +310,7 @@ def test_an_encrypted_copy_is_counted_where_its_key_is(
 def test_whoever_cancels_leaves_nothing(serve: Serve, state: Any, folder: Path) -> None:
     client = serve("Valkey")
     client.mset({"a": 1, "b": 2})
-    saves_slowly(client, 1_000_000)
+    saves_slowly(client)
     state(client)
 
     class Cancelled(Exception):  # noqa: N818

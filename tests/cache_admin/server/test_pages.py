@@ -11,12 +11,14 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 from redis import Redis
+from redis.exceptions import ResponseError
 
+from arcweb import health, probes
 from arcweb.events.models import Event
 from arcweb.jobs.ledger import run
 from arcweb.jobs.models import Job
 from arcweb.registry import navigation
-from cache_admin import connections
+from cache_admin import connections, samplers
 from cache_admin.server import saving
 from cache_admin.server.capabilities import forget
 from tests.people import client_of
@@ -144,6 +146,9 @@ def test_a_snapshot_that_fails_is_a_failed_job_and_an_event(
     job = Job.objects.get()
     with connections.client("cache") as client:
         client.set("key", "value")
+        # With a rule for saving, the server refuses writes after a failure, and PING with them.
+        client.config_set("save", "3600 1")
+        client.config_set("stop-writes-on-bgsave-error", "yes")
         # A folder stands where the snapshot would be put: OK is answered, and the child fails.
         folder = client.config_get("dir")["dir"]
         name = client.config_get("dbfilename")["dbfilename"]
@@ -156,7 +161,14 @@ def test_a_snapshot_that_fails_is_a_failed_job_and_an_event(
     assert job.state == Job.State.FAILED
     assert "BGSAVE failed on the server" in job.last_error
     assert Event.objects.filter(kind="redis.save_failed").count() == 1
+    with connections.client("cache") as client, pytest.raises(ResponseError, match="MISCONF"):
+        client.ping()
     assert "could not write to its disk" in body(admin.get("/redis/?role=cache"))
+    assert probes.RedisProbe("cache")().up
+    assert "could not save its data" in health.check_redis("cache").sentence
+    assert samplers.take("cache")["unsaved"]
+    server = next(one for one in stack.servers if one.name == "valkey-cache")
+    assert server.state() == "ready"
 
 
 @pytest.mark.usefixtures("own_cache")  # nobody else saves there
