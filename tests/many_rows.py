@@ -54,12 +54,20 @@ LAST_AGENT = f"00000000-0000-4000-8000-{AGENTS:012}"
 FIRST_AGENT = f"00000000-0000-4000-8000-{0:012}"
 
 
+LEFT_OPEN = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = %s AND usename = current_user AND backend_type = 'client backend'
+"""
+
+
 @contextmanager
 def own_database(name: str) -> Iterator[None]:
     """Within it Django's default connection leads to a copy of its database, which is dropped afterwards."""
     usual = connection.settings_dict["NAME"]
     connection.close()
     with connection._nodb_cursor() as cursor:
+        # What a thread of an earlier test left open would keep it from being a template.
+        cursor.execute(LEFT_OPEN, [usual])
         cursor.execute(f'CREATE DATABASE "{name}" TEMPLATE "{usual}"')
     connection.settings_dict["NAME"] = name
     try:

@@ -100,7 +100,7 @@ def test_a_transaction_that_began_long_before_keeps_its_place_open(
         (began,) = cursor.fetchone()
     reader = Reader(client_of("viewer"), kind="t.")
     assert Mark.parse(reader.mark).since <= began
-    assert Mark.parse(reader.mark).since > timezone.now() - live.LONGEST - timedelta(seconds=5)
+    assert Mark.parse(reader.mark).since > timezone.now() - live.LONGEST - timedelta(minutes=1)
     with other.cursor() as cursor:
         cursor.execute("COMMIT")
     assert reader.look() == ["t.late"]

@@ -17,7 +17,7 @@ from django.urls import reverse
 from arcweb.events import names
 from tests import many_events, many_rows
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.timeout(900)]
 FEW, MANY = 3_000, 60_000
 #: Blocks beyond 1.1 times: an index is a level deeper, in each month that is looked into once for each
 #: kind in the list of kinds, and where the events and their details are.

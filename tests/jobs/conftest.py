@@ -60,6 +60,7 @@ class Broker:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._monkeypatch = monkeypatch
+        self._usual = dispatch._connections
         with app.connection_for_write() as connection:
             self._redis: Redis = connection.default_channel.client
             self._redis.delete("celery", "quick")
@@ -81,16 +82,21 @@ class Broker:
         self._monkeypatch.setattr(dispatch, "_connections", lambda pid: nowhere)
 
     def back(self) -> None:
-        self._monkeypatch.undo()
+        self._monkeypatch.setattr(dispatch, "_connections", self._usual)
         dispatch._paused_until = 0.0
 
 
 @pytest.fixture
 def broker() -> Iterator[Broker]:
     dispatch._paused_until, dispatch._away = 0.0, False
+    # A busy machine's broker is late, not away.
+    patient = dispatch.IMPATIENT | {"socket_timeout": 10.0, "socket_connect_timeout": 10.0}
+    pool = app.connection_for_write(transport_options=patient).Pool(limit=8)
     with pytest.MonkeyPatch.context() as own:
+        own.setattr(dispatch, "_connections", lambda pid: pool)
         broker = Broker(own)
         yield broker
         broker.sent()
         broker.sent("quick")
+    pool.force_close_all()
     dispatch._paused_until, dispatch._away = 0.0, False

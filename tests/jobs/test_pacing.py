@@ -42,7 +42,7 @@ def test_the_rest_doubles_with_failures_in_a_row(states: list[str], seconds: int
 
 def test_a_rest_is_over_when_its_time_is() -> None:
     assert not must_rest("dig")
-    ended(FAILED, 29)
+    ended(FAILED, 10)
     assert must_rest("dig")
     assert not must_rest("fly")
     Job.objects.update(finished_at=timezone.now() - timedelta(seconds=31))
@@ -50,7 +50,7 @@ def test_a_rest_is_over_when_its_time_is() -> None:
 
 
 def test_the_last_end_counts_not_the_last_beginning() -> None:
-    ended(CANCELLED, 590, created_at=timezone.now() - timedelta(days=1))
+    ended(CANCELLED, 500, created_at=timezone.now() - timedelta(days=1))
     ended(SUCCEEDED, 700, created_at=timezone.now() - timedelta(minutes=12))
     assert must_rest("dig")
     ended(SUCCEEDED, 5)

@@ -89,7 +89,7 @@ def test_retry_later_waits_and_gives_up_when_the_attempts_are_used_up(job: Calla
         None,
     )
     assert first.next_retry_at is not None
-    assert 55 < (first.next_retry_at - timezone.now()).total_seconds() <= 60
+    assert 30 < (first.next_retry_at - timezone.now()).total_seconds() <= 60
     assert "attempt 2 of 2" in first.standing
     assert ran(first).attempts == 1, "not before its time"
     Job.objects.update(next_retry_at=timezone.now())
@@ -168,23 +168,36 @@ def test_progress_and_heartbeat_are_seen_while_the_handler_holds_a_transaction(
     assert Job.objects.get().state == State.SUCCEEDED
 
 
-def test_the_rate_is_unknown_at_first_and_then_measured(job: Callable[..., Job]) -> None:
-    def dig(context: JobContext) -> None:
-        for _ in range(60):
-            context.advance()
-            time.sleep(0.1)
+def test_the_rate_is_unknown_at_first_and_then_measured(
+    job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, enough = threading.Event(), threading.Event()
+    tick = heartbeat.Heartbeat._tick
 
-    queued = job(dig, total=60)
+    def in_turns(own: heartbeat.Heartbeat) -> None:
+        """What is written first stays until it was looked at."""
+        if Job.objects.filter(done__gt=0).exists():
+            looked.wait(60)
+        tick(own)
+
+    def dig(context: JobContext) -> None:
+        while not enough.wait(0.1):
+            context.advance()
+
+    monkeypatch.setattr(heartbeat.Heartbeat, "_tick", in_turns)
+    queued = job(dig, total=100_000)
     thread = in_thread(lambda: ledger.run(queued.pk))
     until(lambda: Job.objects.get().done > 0)
     early = Job.objects.get()
     assert (early.rate, early.remaining) == (None, "unknown")
-    until(lambda: Job.objects.get().rate is not None)
-    late = Job.objects.get()
-    assert late.rate is not None
-    assert 1 < late.rate < 20  # ten a second, fewer on a busy machine
-    assert late.remaining != "unknown"
+    looked.set()
+    measured: list[Job] = []
+    until(lambda: measured.extend(Job.objects.filter(rate__isnull=False)) or measured)  # type: ignore[func-returns-value]
+    enough.set()
     thread.join()
+    assert measured[0].rate is not None
+    assert 0 < measured[0].rate < 20  # ten a second, fewer on a busy machine
+    assert measured[0].remaining != "unknown"
 
 
 def test_whoever_lost_the_claim_changes_nothing_more(job: Callable[..., Job]) -> None:
@@ -224,7 +237,7 @@ def test_a_handler_that_reports_nothing_learns_of_a_lost_claim_before_the_next_h
             told.append(time.monotonic() - started)
 
     ran(job(dig))
-    assert told[0] < 20
+    assert told[0] < 50  # it would wait for 60
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from arcweb.alarms import Alarm, Reading
 from arcweb.events.alerts import evaluation
 from arcweb.events.alerts.evaluation import Round
 from arcweb.events.alerts.rules import SLOT
+from cache_admin.structures import quick
 
 #: A full half minute, in the past: rows that say "now" of the database come later.
 START = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
@@ -45,6 +46,14 @@ class Gauge:
             self.slot += 1
             rounds.append(evaluation.evaluate(now=self.now))
         return rounds
+
+
+@pytest.fixture(autouse=True)
+def no_hurry(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No look is stopped, and no server given up, because the machine is busy or by an earlier test."""
+    settings.ARC_REDIS_TIMEOUT = 10.0
+    monkeypatch.setattr(evaluation, "LOOK_SECONDS", 30.0)
+    monkeypatch.setattr(quick._Health, "paused_until", 0.0)
 
 
 @pytest.fixture

@@ -77,9 +77,11 @@ def receiver() -> Iterator[Receiver]:
     state.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
-    yield state
-    server.shutdown()
-    server.server_close()
+    try:
+        yield state
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 @dataclass
@@ -125,5 +127,7 @@ def mail_server() -> Iterator[MailBox]:
         server.daemon_threads = True
         box.port = server.server_address[1]
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        yield box
-        server.shutdown()
+        try:
+            yield box
+        finally:
+            server.shutdown()

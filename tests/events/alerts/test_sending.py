@@ -181,7 +181,9 @@ def test_after_so_many_tries_it_is_given_up_and_told(gauge: Gauge, hook: Receive
 def test_one_that_hangs_and_one_that_leads_inside_hold_up_no_other(
     gauge: Gauge, settings: Any, mails: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(webhooks.post.__kwdefaults__, "deadline", 1.0)
+    monkeypatch.setitem(
+        webhooks.post.__kwdefaults__, "deadline", 4.0
+    )  # of which the one that is well takes little
     with receiver() as slow, receiver() as well:
         slow.behave = hang
         inward = [
@@ -195,13 +197,13 @@ def test_one_that_hangs_and_one_that_leads_inside_hold_up_no_other(
         gauge.show(*FIRE)
         began = time.monotonic()
         sending.send_due()
-        assert time.monotonic() - began < 20  # that one hangs for ever
+        assert time.monotonic() - began < 60  # that one hangs for ever
         assert statuses(well) == ["firing"]
         assert len(mail.outbox) == 1
     errors = {one.channel: one.last_error for one in Delivery.objects.exclude(state="sent")}
     assert len(errors) == 5
     told = [errors[channel.name] for channel in channels() if channel.name in errors]
-    assert "did not answer within 1 s" in told[0]
+    assert "did not answer within 4 s" in told[0]
     assert all("leads inside" in words for words in told[1:])
     page = client_of("operator").get("/alerts/").content.decode()
     assert page.count("Try 1 of 6 failed") == 5

@@ -160,5 +160,5 @@ def test_the_thread_looks_by_itself_and_stops(board: servers.Board, monkeypatch:
 
     monkeypatch.setattr(watchman, "tick", tick)
     watchman.start()
-    watchman._thread.join(10)
+    watchman._thread.join(60)
     assert len(ticks) == 3

@@ -19,7 +19,7 @@ from tests.events.alerts.receivers import hang, receiver, redirect_to, reply
 HERE = ["127.0.0.1"]
 
 
-def refused(address: str, inside: list[str] | None = None, deadline: float = 2.0) -> str:
+def refused(address: str, inside: list[str] | None = None, deadline: float = 60.0) -> str:
     with pytest.raises(Undelivered) as told:
         webhooks.post(address, b"{}", {}, inside=inside or [], deadline=deadline)
     assert "s3cr3t" not in str(told.value)
@@ -106,7 +106,7 @@ def test_one_that_hangs_is_given_up_in_time() -> None:
         got.behave = hang
         began = time.monotonic()
         assert "did not answer within 0.5 s" in refused(got.url, HERE, 0.5)
-        assert time.monotonic() - began < 15  # it hangs for ever
+        assert time.monotonic() - began < 40  # it hangs for ever
 
 
 def test_one_that_takes_no_connection_is_given_up_in_time() -> None:
@@ -121,7 +121,7 @@ def test_one_that_takes_no_connection_is_given_up_in_time() -> None:
             others.append(other)
         began = time.monotonic()
         refused(f"http://127.0.0.1:{full.getsockname()[1]}/", HERE, 0.5)
-        assert time.monotonic() - began < 15  # the kernel tries for minutes
+        assert time.monotonic() - began < 40  # the kernel tries for minutes
         for other in others:
             other.close()
 
