@@ -106,6 +106,10 @@ def test_data_that_do_not_fit_the_table_of_contents_are_found(source: Sample, tm
     refused(source.custom + source.custom[found.end : second], found, "belong to no entry")
     of_blobs = source.custom[: found.end] + b"\x03" + source.custom[found.end + 1 :]
     refused(of_blobs, found, "belong to no entry")
+    below_nothing = found.end + 6  # the sign of the first piece's length, behind a kind and a number
+    assert source.custom[below_nothing] == 0
+    backwards = source.custom[:below_nothing] + b"\x01" + source.custom[below_nothing + 1 :]
+    refused(backwards, found, "a length that no row has")
     moved = tuple(replace(item, place=1) if item.dump_id == first else item for item in found.items)
     refused(source.custom, replace(found, items=moved), "points beside")
 
@@ -123,6 +127,26 @@ def test_a_text_with_a_zero_byte_and_a_number_that_is_given_twice_are_refused(so
     assert source.custom.count(number(two.dump_id) + rest) == 1
     with pytest.raises(CorruptCopy, match="same number"):
         archive.read(BytesIO(source.custom.replace(number(two.dump_id) + rest, number(one.dump_id) + rest)))
+
+
+def test_texts_that_are_too_long_together_are_refused(
+    source: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive, "LONGEST_CONTENTS", 1000)
+    with pytest.raises(CorruptCopy, match="longer than any"):
+        archive.read(BytesIO(source.custom))
+
+
+def test_rows_that_cannot_be_decompressed_are_found(source: Sample) -> None:
+    file = BytesIO(source.custom)
+    found = archive.read(file)
+    for how, kind, said in (
+        ("gzip", CorruptCopy, "rows cannot be decompressed"),
+        ("zstd", CorruptCopy, "rows cannot be decompressed"),
+        ("lz4", BackupError, "compressed by LZ4, which cannot be read here"),
+    ):
+        with pytest.raises(kind, match=said):
+            unpacking.measure(file, replace(found, compression=how), len(source.custom), lambda done: None)
 
 
 def test_entries_that_pg_restore_reads_otherwise_are_found(source: Sample, tmp_path: Path) -> None:

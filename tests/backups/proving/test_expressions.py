@@ -71,6 +71,18 @@ def test_what_would_run_while_rows_go_in_is_found_before_they_do(tmp_path: Path)
             victim.execute("SELECT 1")
 
 
+def test_a_condition_that_comes_after_the_rows_is_found_too(tmp_path: Path) -> None:
+    with scratch.database("test") as name:
+        with server.connect(name) as connection:
+            connection.execute("CREATE TABLE public.t (pid integer)")
+            connection.execute(
+                "ALTER TABLE public.t ADD CONSTRAINT late CHECK (pg_terminate_backend(pid)) NOT VALID"
+            )
+        dump = sample.dump(name)
+    with pytest.raises(NotTried, match=r"the condition late calls pg_terminate_backend\("):
+        restored(dump, tmp_path)
+
+
 def _with_row(name: str, pid: int) -> bytes:
     dump = sample.dump(name)
     row = b"\x00\x02\x00\x00\x000\n"

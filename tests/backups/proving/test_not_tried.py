@@ -203,6 +203,24 @@ def test_cancelled_it_leaves_nothing_behind(source: Sample, folder: Path, at: st
     assert not (folder / "spool").exists() or list((folder / "spool").iterdir()) == []
 
 
+def test_a_disk_that_fills_up_ends_the_restore(
+    source: Sample, folder: Path, made: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = copy(source, folder)
+
+    class Filling(JobContext):
+        def progress(self, done: int, total: int | None = None, message: str = "") -> None:
+            if message == "restoring":
+                monkeypatch.setattr(streams, "RESERVE", 10**15)
+
+    outcome = proven(backup, context=Filling(uuid.uuid4(), {}))
+    assert (outcome.verdict, backup.state) == ("not tried", Backup.State.HASHED)
+    assert "stay free for the servers" in outcome.trouble
+    assert outcome.result["steps"][-1]["name"] == "restored"
+    assert len(made) == 1
+    assert sample.scratches().isdisjoint(made)
+
+
 def test_one_copy_is_proven_by_one_at_a_time(source: Sample, folder: Path) -> None:
     one, two = copy(source, folder), copy(source, folder)
     with proof._alone(one):

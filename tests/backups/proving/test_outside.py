@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -148,6 +149,35 @@ def test_entries_of_other_kinds_are_refused_by_name(
     path.write_bytes(forged(source.custom, old, new))
     with pytest.raises(NotTried, match=said):
         loading.read(path, trusted=False)
+
+
+def test_a_file_that_pg_restore_reads_otherwise_is_not_restored(
+    source: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = archive.read
+
+    def short(file: IO[bytes]) -> archive.Archive:
+        found = read(file)
+        return replace(found, items=found.items[:-1])
+
+    monkeypatch.setattr(archive, "read", short)
+    for trusted in (False, True):
+        with pytest.raises(CorruptCopy, match="pg_restore finds something else"):
+            restored(source.custom, tmp_path, trusted=trusted)
+
+
+def test_an_extension_that_the_template_lacks_is_named(source: Sample, tmp_path: Path) -> None:
+    dump = sample.pg_dump(source.name, "--format=custom", "--schema-only")
+    with pytest.raises(NotTried, match="needs the extension postgis, which databases from the template"):
+        restored(forged(dump, "vector", "postgis"), tmp_path, trusted=True)
+
+
+def test_the_roles_of_another_server_are_not_needed(source: Sample, tmp_path: Path) -> None:
+    owner = archive.read(BytesIO(source.custom)).items[-1].owner
+    dump = source.custom.replace(text(owner), text("nobody_of_ours"))
+    assert dump != source.custom
+    for trusted in (False, True):
+        assert "memories" in restored(dump, tmp_path, trusted=trusted)
 
 
 def test_names_with_line_ends_and_double_numbers_are_refused(source: Sample, tmp_path: Path) -> None:

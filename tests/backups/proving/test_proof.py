@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from dataclasses import replace
@@ -16,7 +17,7 @@ from arcweb.backups import manifest as manifests
 from arcweb.backups import seals
 from arcweb.backups.models import Backup
 from arcweb.backups.places import fetching
-from arcweb.backups.proving import proof
+from arcweb.backups.proving import proof, unpacking
 from arcweb.backups.taking import Options, take
 from tests.backups.proving import sample
 from tests.backups.proving.conftest import Sample
@@ -128,6 +129,23 @@ def test_a_folder_that_is_away_says_nothing_about_a_copy_in_the_store(
     assert proven(backup).verdict == "proven"
 
 
+def test_a_disk_that_cannot_read_a_copy_makes_it_bad_and_no_other_fault_of_the_system_does(
+    source: Sample, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = copy(source, folder, remote=True)
+
+    def failing(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "posix_fadvise", failing)
+    number = errno.ESTALE
+    assert (proven(backup).verdict, backup.state) == ("not tried", Backup.State.HASHED)
+    number = errno.EIO
+    assert (proven(backup).verdict, backup.state) == ("bad", Backup.State.BAD)
+    assert "The disk cannot read" in backup.trouble
+    assert "The store may hold it whole" in backup.trouble
+
+
 def test_manifests_that_are_not_the_copys_own_are_found(source: Sample, folder: Path) -> None:
     one, two = copy(source, folder), copy(source, folder)
     paths = [folder / manifests.manifest_name(backup.file) for backup in (one, two)]
@@ -148,6 +166,16 @@ def test_manifests_that_are_not_the_copys_own_are_found(source: Sample, folder: 
     paths[0].write_bytes(kept[0])
     assert proven(one).verdict == "proven"
     assert (one.state, one.trouble) == (Backup.State.VERIFIED, "")
+
+
+def test_the_manifest_of_a_copy_in_the_store_gives_the_hash_of_the_catalogue(
+    source: Sample, folder: Path
+) -> None:
+    backup = copy(source, folder, local=False, remote=True)
+    file = manifests.Manifest.from_json(backup.manifest).file
+    beside = manifests.read(folder / manifests.manifest_name(backup.file))[0]
+    sample.rewritten(folder, beside, file=replace(file, sha256="0" * 64))
+    assert "another size or hash than the catalogue" in proven(backup).trouble
 
 
 def test_a_manifest_that_was_made_to_fit_a_changed_file_is_found_by_the_catalogue(
@@ -171,11 +199,42 @@ def test_a_manifest_that_was_made_to_fit_a_changed_file_is_found_by_the_catalogu
 
 def test_less_comes_out_than_the_manifest_says_or_more(source: Sample, folder: Path) -> None:
     manifest = sample.write(folder, source.custom, source.facts)
-    for raw, said in ((10_000, "holds more than its manifest says"), (10**9, "is not what was copied")):
-        lying = sample.rewritten(folder, manifest, file=replace(manifest.file, raw_bytes=raw))
+    for lie, said in (
+        ({"raw_bytes": 10_000}, "holds more than its manifest says"),
+        ({"raw_bytes": 10**9}, "is not what was copied"),
+        ({"raw_sha256": "0" * 64}, "or other ones"),
+    ):
+        lying = sample.rewritten(folder, manifest, file=replace(manifest.file, **lie))
         outcome = proof.prove_file(folder / lying.file.name)
         assert outcome.verdict == "bad"
         assert said in outcome.trouble
+
+
+def test_a_file_from_outside_gives_no_more_than_a_dump_of_its_length(
+    source: Sample, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unpacking, "HARMLESS", 0)
+    monkeypatch.setattr(unpacking, "MOST_RATIO", 1)
+    for ours, verdict, said in ((False, "bad", "made to fill a disk"), (True, "proven", "")):
+        manifest = sample.write(folder, source.custom, source.facts, ours=ours)
+        outcome = proof.prove_file(folder / manifest.file.name)
+        assert outcome.verdict == verdict
+        assert said in outcome.trouble
+
+
+def test_there_is_room_for_what_comes_out_or_nothing_is_begun(
+    source: Sample, folder: Path, made: list[str]
+) -> None:
+    huge = 10**15
+    manifest = sample.write(folder, source.custom, source.facts | {"database": {"bytes": huge}})
+    for step in ("scratch", "unpacked"):
+        outcome = proof.prove_file(folder / manifest.file.name)
+        assert outcome.verdict == "not tried"
+        assert "are needed and" in outcome.trouble
+        assert outcome.result["steps"][-1]["name"] == step
+        assert outcome.result["steps"][-1]["ok"] is None
+        sample.rewritten(folder, manifest, file=replace(manifest.file, raw_bytes=huge))
+    assert made == []
 
 
 @FORMATS

@@ -66,6 +66,7 @@ def test_what_pg_dump_writes_is_taken(source: Sample) -> None:
             "DEFAULT",
             "ALTER TABLE ONLY a.b ALTER COLUMN c SET DEFAULT 1, ADD COLUMN d integer DEFAULT random();",
         ),
+        ("DEFAULT", "ALTER TABLE ONLY a.b ALTER COLUMN c SET DEFAULT (1; DROP DATABASE arc;"),
         ("CONSTRAINT", "ALTER TABLE ONLY a.b ADD CONSTRAINT c CHECK (pg_sleep(1) IS NULL);"),
         ("CONSTRAINT", "ALTER TABLE ONLY a.b ADD CONSTRAINT c PRIMARY KEY (i), ADD COLUMN d integer;"),
         ("CHECK CONSTRAINT", "ALTER TABLE a.b ADD CONSTRAINT c CHECK (a.f(i));"),
