@@ -13,15 +13,19 @@ from django.db.utils import ConnectionHandler
 
 from arcweb import servers
 from arcweb.embedded.stack import Stack
+from arcweb.postgres import base
 from arcweb.postgres.base import DatabaseWrapper
 from tests.servers.site import Site, whole_system
 from tests.stack import THROWAWAY, new_layout
 
+#: Much more than a busy machine takes for a page, so that who waits for the end of a statement is seen.
+STATEMENT_SECONDS = 20
+
 
 @pytest.fixture(scope="package")
 def site() -> Iterator[Site]:
-    """The whole system, with its administrator logged in. A page's statements may take five seconds."""
-    with whole_system(ARC_WEB_STATEMENT_SECONDS="5", ARC_WEB_THREADS="8") as site:
+    """The whole system, with its administrator logged in. A page's statements may take so many seconds."""
+    with whole_system(ARC_WEB_STATEMENT_SECONDS=str(STATEMENT_SECONDS), ARC_WEB_THREADS="8") as site:
         yield site
 
 
@@ -36,8 +40,11 @@ def stack() -> Iterator[Stack]:
 
 
 @pytest.fixture
-def engine(stack: Stack, django_db_blocker: Any) -> Iterator[DatabaseWrapper]:
-    """Django's connection to that server, made by the engine of the settings."""
+def engine(
+    stack: Stack, django_db_blocker: Any, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[DatabaseWrapper]:
+    """Django's connection to that server, made by the engine of the settings, however long that takes."""
+    monkeypatch.setattr(base, "CONNECT_SECONDS", 30)
     own = deepcopy(django_settings.DATABASES["default"])
     own |= {
         "NAME": "arc",

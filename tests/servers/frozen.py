@@ -14,7 +14,8 @@ from arcweb.embedded.stack import Stack
 @contextmanager
 def frozen(processes: list[psutil.Process]) -> Iterator[None]:
     for process in processes:
-        process.send_signal(signal.SIGSTOP)
+        with suppress(psutil.NoSuchProcess):  # it ended since it was looked for
+            process.send_signal(signal.SIGSTOP)
     try:
         yield
     finally:
@@ -33,6 +34,9 @@ def backends(stack: Stack) -> list[psutil.Process]:
     """PostgreSQL's processes that serve a client; what it does for itself goes on."""
     postmaster = stack.postgres.process()
     assert postmaster is not None
-    return [
-        child for child in postmaster.children() if " arc " in " ".join(child.cmdline()).replace(":", " ")
-    ]
+    found = []
+    for child in postmaster.children():
+        with suppress(psutil.NoSuchProcess):
+            if " arc " in " ".join(child.cmdline()).replace(":", " "):
+                found.append(child)
+    return found

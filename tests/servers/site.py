@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.cookies import SimpleCookie
 from typing import Any
@@ -58,7 +58,7 @@ class Browser:
         return self.get("/account/").status == 200
 
     def _ask(self, method: str, path: str, body: str | None, headers: dict[str, str]) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         sent["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         if body is not None:
@@ -88,13 +88,13 @@ class Site:
             name: state["up"] for name, state in json.loads(Browser(self.port).get("/state/").text).items()
         }
 
-    def wait_for(self, seconds: float = 60, **states: bool | None) -> float:
+    def wait_for(self, seconds: float = 120, **states: bool | None) -> float:
         """Seconds until these servers stand so; names with _ for -."""
         wanted = {name.replace("_", "-"): up for name, up in states.items()}
         return until(lambda: wanted.items() <= self.states().items(), seconds)
 
     def wait_until_well(self) -> float:
-        return until(lambda: set(self.states().values()) == {True}, 90)
+        return until(lambda: set(self.states().values()) == {True}, 120)
 
     def processes(self, name: str) -> list[psutil.Process]:
         """Those of a server, as `arcweb.servers` names it, helpers included; "backends": PostgreSQL's."""
@@ -112,18 +112,19 @@ class Site:
         return whole({"postgres": postgres, "redis-cache": cache, "redis-state": state}[name].process())
 
     def _beat(self) -> list[psutil.Process]:
-        return [
-            process
-            for process in psutil.Process(self.running.process.pid).children(recursive=True)
-            if {"celery", "beat"} <= set(process.cmdline())
-        ]
+        found = []
+        for process in psutil.Process(self.running.process.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):  # others come and go
+                if {"celery", "beat"} <= set(process.cmdline()):
+                    found.append(process)
+        return found
 
     def shell(self, code: str) -> str:
         """What that Python prints in a process of its own, with Django set up."""
         env = psutil.Process(self.running.process.pid).environ()
         done = subprocess.run(
             [sys.executable, "manage.py", "shell", "--no-imports", "-c", code],
-            cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=120,
+            cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=240,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -18,7 +18,7 @@ from tests.servers.frozen import backends, frozen
 
 pytestmark = pytest.mark.django_db(transaction=True)
 #: Seconds that a busy machine may take for what takes one at most, and that nothing here is to wait for.
-SOON, LONG = 10, 60
+SOON, LONG = 30, 60
 
 
 def sleep(seconds: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -49,6 +50,13 @@ def running(own: Stack) -> Iterator[Prober]:
     running.stop()
     until(lambda: threading.active_count() <= before)
     assert servers.state_of("postgres").up is None
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look that is late is none here."""
+    monkeypatch.setattr(probes, "ANSWER_SECONDS", 60)
+    monkeypatch.setattr(probes, "CONNECT_SECONDS", 60)
 
 
 def known(name: Any, up: bool | None) -> bool:
@@ -137,10 +145,11 @@ def test_beat_is_away_after_no_sign_and_well_after_one(own: Stack, settings: Any
     probe.close()
     servers.board.clear()
     assert gone.up is False
-    assert gone.reason == "it has left no sign for 60 s"
+    assert re.fullmatch(r"it has left no sign for 6\d s", gone.reason)
     assert "celery -A arcweb beat" in gone.sentence
 
 
+@pytest.mark.usefixtures("patient")
 def test_full_is_not_away(own: Stack) -> None:
     dsn = psycopg.conninfo.make_conninfo(
         "", host=str(own.layout.socket_dir), dbname="arc", user="arc",
@@ -155,10 +164,11 @@ def test_full_is_not_away(own: Stack) -> None:
     finally:
         for connection in held:
             connection.close()
-    assert finding.up is True
+    assert finding.up is True, finding.sentence
     assert "raise max_connections" in finding.sentence
 
 
+@pytest.mark.usefixtures("patient")
 def test_looks_share_a_connection(own: Stack, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = []
 
@@ -171,7 +181,6 @@ def test_looks_share_a_connection(own: Stack, settings: Any, monkeypatch: pytest
         return int(cache.info("stats")["total_connections_received"])
 
     monkeypatch.setattr(probes, "Line", Counted)
-    # A slow look may replace a connection as well.
     few = 2 * (100 // probes.RENEW_EVERY + 1)
     with Redis.from_url(settings.REDIS_URL) as cache:
         before = received()
