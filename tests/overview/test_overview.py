@@ -67,7 +67,7 @@ def test_the_page_itself_asks_for_nothing_but_the_person() -> None:
 def test_locked_tables_do_not_delay_the_page() -> None:
     client = client_of("viewer")
     with psycopg.connect(conninfo(connection.settings_dict)) as other:
-        other.execute("SET LOCAL lock_timeout = '2s'")
+        other.execute("SET LOCAL lock_timeout = '60s'")
         other.execute(
             "LOCK TABLE agents.memories, agents.agents, jobs_job, samples_sample IN ACCESS EXCLUSIVE MODE"
         )

@@ -176,12 +176,13 @@ def test_a_server_that_is_away_comes_first_and_explains_missing_figures(
     monkeypatch.setattr(servers, "board", servers.Board())
     servers.board.watch(lambda name: None)
     for name in servers.NAMES:
-        servers.board.note(name, servers.Finding(name != "beat", "No sign of life."))
+        long_ago = timezone.now() - timedelta(minutes=5.5)
+        servers.board.note(name, servers.Finding(name != "beat", "No sign of life.", since=long_ago))
     Sample.objects.all().delete()
     card = asked()
     assert [concern.state for concern in card.concerns] == ["bad"]
     assert card.concerns[0].sentence.startswith(
-        "Celery beat has been away for 0 s. Nothing that is scheduled"
+        "Celery beat has been away for 5 min. Nothing that is scheduled"
     )
     servers.board.note("beat", servers.Finding(True))
     assert "every server and process answers" in said(asked())

@@ -13,8 +13,20 @@ from arcweb.samples import series
 from arcweb.samples.models import Sample
 from arcweb.samples.slots import SLOT
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("one_moment")]
 HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def one_moment(db: None) -> None:
+    """The database's clock stands still in this transaction: no slot begins in the middle of a test."""
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE SCHEMA still")
+        cursor.execute(
+            "CREATE FUNCTION still.statement_timestamp() RETURNS timestamptz LANGUAGE sql STABLE "
+            "AS 'SELECT transaction_timestamp()'"
+        )
+        cursor.execute("SET LOCAL search_path = still, pg_catalog, public")
 
 
 def present() -> datetime:

@@ -27,6 +27,11 @@ from tests.servers.frozen import frozen, whole
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(autouse=True)
+def samplers_have_time(unhurried: None) -> None:
+    """A busy machine is not the point here."""
+
+
 @pytest.fixture
 def only(monkeypatch: pytest.MonkeyPatch) -> Callable[[Sampler], None]:
     """Registers samplers in an empty registry."""
@@ -81,7 +86,7 @@ def test_a_second_beat_in_the_same_slot_adds_nothing(only: Callable[[Sampler], N
     numbers = iter(range(100))
     only(Sampler("pump", lambda: {"turns": next(numbers)}))
     now = datetime.now(UTC).timestamp() % SLOT
-    if now > SLOT - 2:  # not across the end of a slot
+    if now > SLOT - 10:  # not across the end of a slot
         time.sleep(SLOT - now + 0.1)
     assert taking.take_samples() == {"pump": True}
     assert taking.take_samples() == {"pump": False}
@@ -91,12 +96,13 @@ def test_a_second_beat_in_the_same_slot_adds_nothing(only: Callable[[Sampler], N
     assert timedelta(0) <= sample.read_at - sample.taken_at < timedelta(seconds=SLOT)
 
 
+@pytest.mark.parametrize("patience", [10])
 def test_one_that_fails_or_is_too_slow_costs_only_itself(
     only: Callable[[Sampler], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     def slow() -> dict[str, float]:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_sleep(30)")
+            cursor.execute("SELECT pg_sleep(250)")
         return {}
 
     def broken() -> dict[str, float]:
@@ -112,7 +118,7 @@ def test_one_that_fails_or_is_too_slow_costs_only_itself(
     only(Sampler("odd", lambda: {"turns": 2.5, "ratio": float("nan"), "whole": 3.0}))
     started = time.monotonic()
     assert taking.take_samples() == {"slow": False, "broken": False, "writing": False, "odd": True}
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 60
     assert Sample.objects.get().values == {"turns": 2.5, "whole": 3}
     assert "No sample of broken: RuntimeError: no oil" in caplog.text
     assert "No sample of slow: TooSlow" in caplog.text
@@ -128,7 +134,7 @@ def test_a_frozen_redis_costs_only_its_own_sample(
     with frozen(whole(cache.process())):
         started = time.monotonic()
         taken = taking.take_samples()
-    assert time.monotonic() - started < 15  # it is frozen for as long as somebody waits
+    assert time.monotonic() - started < 60  # it is frozen for as long as somebody waits
     assert not taken.pop("redis-cache")
     assert all(taken.values())
 
