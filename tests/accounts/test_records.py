@@ -111,7 +111,7 @@ def test_a_page_asks_once_for_the_user_and_writes_nothing(
 )
 def test_a_login_ends_when_idle_or_old_and_says_why(ada: User, change: Any, code: str) -> None:
     client = client_of(ada)
-    age(**{name: by - timedelta(seconds=5) for name, by in change.items()})
+    age(**{name: by - timedelta(seconds=60) for name, by in change.items()})
     assert logged_in(client)
     UserSession.objects.update(last_seen_at=F("last_seen_at"))
     age(**change)
@@ -128,11 +128,11 @@ def test_a_login_ends_when_idle_or_old_and_says_why(ada: User, change: Any, code
 @override_settings(ARC_SESSION_IDLE_SECONDS=300, ARC_SESSION_SECONDS=600)
 def test_both_limits_are_settings(ada: User) -> None:
     client = client_of(ada)
-    age(last_seen_at=timedelta(seconds=290), created_at=timedelta(seconds=590))
+    age(last_seen_at=timedelta(seconds=240), created_at=timedelta(seconds=540))
     assert logged_in(client)
-    age(last_seen_at=timedelta(seconds=20))
+    age(last_seen_at=timedelta(seconds=70))
     assert logged_in(client), "it was seen just now"
-    age(created_at=timedelta(seconds=20))
+    age(created_at=timedelta(seconds=70))
     assert not logged_in(client)
 
 

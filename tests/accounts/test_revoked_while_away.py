@@ -45,7 +45,7 @@ def test_revoked_while_redis_is_away(
         if deed == signal.SIGSTOP:
             server.send_signal(signal.SIGCONT)
         else:
-            server.wait(10)
+            server.wait(60)
             stack.start()
         _Health.paused_until = 0.0
         caches["default"].get("anything")

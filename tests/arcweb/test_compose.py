@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import subprocess
-import time
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from arcweb.embedded import binaries
 from arcweb.embedded.layout import WORKERS
 from arcweb.embedded.postgres import SETTINGS
 from tests.arcweb.test_env_example import names_in_settings
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE, STACK = "docker-compose.yml", "docker-compose.stack.yml"
@@ -236,7 +236,7 @@ def test_the_redis_command_starts_a_real_server_with_its_settings(
     server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     try:
         client = Redis(unix_socket_path=str(socket), password="redis-pw")
-        _wait_until(socket.exists)
+        until(socket.exists)
         assert client.config_get("maxmemory-policy", "save", "appendonly") == {
             "maxmemory-policy": policy,
             "save": "900 1 300 10 60 10000",
@@ -247,14 +247,7 @@ def test_the_redis_command_starts_a_real_server_with_its_settings(
         assert (tmp_path / "redis.conf").stat().st_mode & 0o077 == 0
     finally:
         server.terminate()
-        server.wait(20)
-
-
-def _wait_until(true: Any, seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.02)
+        server.wait(60)
 
 
 def test_the_postgres_command_writes_a_configuration_that_postgresql_reads(

@@ -77,7 +77,7 @@ def test_a_locked_table_costs_only_its_own_findings(monkeypatch: pytest.MonkeyPa
     with psycopg.connect(**names, password=there["PASSWORD"], port=there["PORT"] or None) as other:
         other.execute("LOCK TABLE agents.documents, agents.memories IN ACCESS EXCLUSIVE MODE")
         with monkeypatch.context() as patch:
-            patch.setattr(shell, "FINDER_SECONDS", 1.0)
+            patch.setattr(shell, "FINDER_SECONDS", 3.0)
             found = find(client, "eve")
         other.rollback()  # the tables were locked all the time
     assert ">Eve<" in found

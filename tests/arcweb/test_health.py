@@ -26,7 +26,9 @@ from arcweb.health import CHECKS, HealthResult, check_all, check_celery, check_p
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
-ON_TIME = 5 * health.DEADLINE  # seconds, on a busy machine; what is frozen here stays so for longer
+ON_TIME = 30 * health.DEADLINE  # seconds, on a busy machine; what is frozen here stays so for longer
+#: A busy machine misses the deadline of a check now and then, which is not the point of most tests.
+patient = pytest.mark.usefixtures("patient")
 
 
 @pytest.fixture
@@ -53,6 +55,12 @@ def other_stack(
     return stack
 
 
+@pytest.fixture(name="patient")
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "DEADLINE", ON_TIME)
+    monkeypatch.setattr(health, "STEP_SECONDS", ON_TIME / 2)
+
+
 def timed(check: Callable[[], HealthResult]) -> HealthResult:
     started = time.monotonic()
     result = check()
@@ -60,6 +68,7 @@ def timed(check: Callable[[], HealthResult]) -> HealthResult:
     return result
 
 
+@patient
 def test_postgres_says_version_and_connections(database: Callable[..., None]) -> None:
     result = timed(check_postgres)
     assert result.ok, result.sentence
@@ -69,6 +78,7 @@ def test_postgres_says_version_and_connections(database: Callable[..., None]) ->
     assert not result.facts["standby"]
 
 
+@patient
 @pytest.mark.parametrize(
     ("values", "words"),
     [
@@ -90,6 +100,7 @@ def test_postgres_says_what_is_wrong_and_what_to_do(
     assert "\n" not in result.sentence
 
 
+@patient
 @pytest.mark.parametrize("role", ["cache", "state"])
 def test_redis_says_version_memory_and_policy(role: Any) -> None:
     result = timed(lambda: check_redis(role))
@@ -101,6 +112,7 @@ def test_redis_says_version_memory_and_policy(role: Any) -> None:
     assert "may evict" not in result.sentence
 
 
+@patient
 def test_redis_says_what_is_wrong_and_shows_no_password(settings: Settings) -> None:
     socket = settings.ARC_LAYOUT.valkey_socket("state")
     settings.REDIS_STATE_URL = f"unix://:wrong-and-private@{socket}?db=0"
@@ -114,6 +126,7 @@ def test_redis_says_what_is_wrong_and_shows_no_password(settings: Settings) -> N
     assert "wrong-and-private" not in refused.sentence + away.sentence
 
 
+@patient
 def test_redis_that_refuses_writes_is_not_well(other_stack: Stack, settings: Settings) -> None:
     with Redis.from_url(settings.REDIS_STATE_URL) as state:
         state.config_set("maxmemory", "1mb")
@@ -131,6 +144,7 @@ def test_redis_that_refuses_writes_is_not_well(other_stack: Stack, settings: Set
     assert "is a replica" in replica.sentence
 
 
+@patient
 def test_redis_without_the_right_to_info_is_told_as_unknown(other_stack: Stack, settings: Settings) -> None:
     with Redis.from_url(settings.REDIS_STATE_URL) as state:
         state.execute_command("ACL", "SETUSER", "limited", "on", ">pw", "~*", "+@all", "-info")
@@ -163,6 +177,7 @@ def test_frozen_servers_are_told_in_time(other_stack: Stack) -> None:
         assert "did not answer" in result.sentence
 
 
+@patient
 def test_killed_servers_are_told_with_what_to_do(other_stack: Stack) -> None:
     other_stack.stop()
     for result in check_all():
@@ -195,7 +210,7 @@ def test_an_app_adds_a_check_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def eventually(
-    check: Callable[[], HealthResult], true: Callable[[HealthResult], bool], seconds: float = 60
+    check: Callable[[], HealthResult], true: Callable[[HealthResult], bool], seconds: float = 200
 ) -> HealthResult:
     """The first result of which that is true."""
     end = time.monotonic() + seconds
@@ -227,7 +242,7 @@ def celery_worker(settings: Settings, *options: str) -> Iterator[None]:
         yield
     finally:
         worker.terminate()
-        worker.wait(30)
+        worker.wait(90)
 
 
 def test_celery_counts_workers_and_waiting_tasks(settings: Settings) -> None:
@@ -279,17 +294,24 @@ def manage_health(*arguments: str, **environment: str) -> subprocess.CompletedPr
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=240,
     )
 
 
 def test_the_command_prints_json_and_exits_0_when_all_is_well() -> None:
-    done = manage_health("redis", "--json")
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout)
+    answers: list[dict[str, Any]] = []
+
+    def well() -> bool:
+        """A busy machine may miss the deadline."""
+        done = manage_health("redis", "--json")
+        answers.append(json.loads(done.stdout))
+        return done.returncode == 0
+
+    until(well, 120)
+    answer = answers[-1]
     assert answer["ok"] is True
     assert [check["name"] for check in answer["checks"]] == ["redis-cache", "redis-state"]
-    assert manage_health("postgres").stdout.startswith("ok    PostgreSQL")
+    until(lambda: manage_health("postgres").stdout.startswith("ok    PostgreSQL"), 120)
 
 
 def test_the_command_exits_1_with_a_sentence_for_each_when_nothing_runs(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def allowed(settings: Settings) -> dict[str, str]:
 
 
 @pytest.fixture(autouse=True)
-def own_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+def own_sources(unhurried: None, monkeypatch: pytest.MonkeyPatch) -> None:
     exposition.discover()
     monkeypatch.setattr(registry, "_sources", dict(registry._sources))
 
@@ -207,6 +207,7 @@ def test_it_answers_while_postgresql_is_away(client: Client, allowed: dict[str, 
     assert "django_http_requests_before_middlewares_total" in found
 
 
+@pytest.mark.parametrize("patience", [10])
 def test_one_source_that_fails_hides_no_other(
     client: Client, allowed: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:

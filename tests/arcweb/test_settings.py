@@ -36,7 +36,7 @@ def manage(*arguments: str, tmp_path: Path, **environment: str) -> subprocess.Co
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=240,
     )
 
 
@@ -125,7 +125,7 @@ def test_make_generate_secrets_prints_nothing_else_and_needs_no_sound_settings(
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=240,
     )
     assert done.returncode == 0, done.stderr
     assert {line.partition("=")[0] for line in done.stdout.splitlines()} >= set(SECRETS)
