@@ -38,8 +38,9 @@ def new_layout() -> tuple[Layout, IO[str]]:
     """An empty data folder in the temporary folder, and its lock: while that is held nobody sweeps it."""
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     folder.chmod(0o711)
-    lock = (folder / "lock").open("w")
+    lock = (folder / "lock.new").open("w")
     fcntl.flock(lock, fcntl.LOCK_EX)
+    (folder / "lock.new").rename(folder / "lock")  # nobody ever finds one that is not held
     return Layout(folder), lock
 
 

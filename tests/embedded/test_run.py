@@ -21,9 +21,10 @@ from arcweb.embedded.stack import Stack, delete_data
 from memories.model_client import embed
 from tests.running import ROOT, Running, free_port, kill_all, processes_of
 from tests.stack import CLEARED, new_layout
+from tests.waiting import until
 
 
-def assert_nothing_is_left(layout: Layout, seconds: float = 30) -> None:
+def assert_nothing_is_left(layout: Layout, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while left := processes_of(layout):
         assert time.monotonic() < end, left
@@ -40,7 +41,7 @@ def place() -> Iterator[tuple[Layout, int]]:
 
 
 def login_page(port: int) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request("GET", "/login/")
     status = connection.getresponse().status
     connection.close()
@@ -66,7 +67,8 @@ def test_from_an_empty_folder_through_kill_9_to_a_clean_stop(place: tuple[Layout
         connection.execute("CREATE TABLE kept AS SELECT 7 AS n")
     os.kill(int((layout.postgres_dir / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
     first.wait_for("postgres ended (signal 9, SIGKILL)")
-    assert queues(layout) == {"celery": ["worker"], "quick": ["worker-quick"]}
+    # Workers that do not answer within a second are not counted, as on a busy machine.
+    until(lambda: queues(layout) == {"celery": ["worker"], "quick": ["worker-quick"]}, 120)
     os.kill(int(layout.worker_ready_file("worker").read_text()), signal.SIGKILL)
     first.wait_for("worker ended (signal 9, SIGKILL)")
     os.kill(int(layout.worker_ready_file("worker-quick").read_text()), signal.SIGKILL)
@@ -85,7 +87,7 @@ def test_from_an_empty_folder_through_kill_9_to_a_clean_stop(place: tuple[Layout
     assert third.exit_code() == 0, third.said
     assert "Everything is stopped." in third.said
     assert "Traceback" not in third.said
-    assert processes_of(layout) == []
+    assert_nothing_is_left(layout)
 
 
 def test_on_external_servers_one_process_holds_the_local_model(
@@ -105,7 +107,7 @@ def test_on_external_servers_one_process_holds_the_local_model(
         ARC_HTTPS="false",
     )
     run.wait_for("ARC Web is ready")
-    vectors = embed(str(layout.model_socket), ["a question"], timeout=30)
+    vectors = embed(str(layout.model_socket), ["a question"], timeout=200)
     assert vectors.shape == (1, 384)
     assert layout.socket_dir.stat().st_mode & 0o777 == 0o700
     told = {
@@ -129,7 +131,7 @@ def test_a_taken_port_is_a_sentence(place: tuple[Layout, int]) -> None:
     assert f"Port {port} on 127.0.0.1 is taken" in run.said
     assert "ARC_PORT=" in run.said
     assert "Traceback" not in run.said
-    assert processes_of(layout) == []
+    assert_nothing_is_left(layout)
 
 
 def queues(layout: Layout) -> dict[str, list[str]]:
@@ -143,8 +145,7 @@ def queues(layout: Layout) -> dict[str, list[str]]:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads(done.stdout)["checks"][0]["facts"]["queues"]
+    found = json.loads(done.stdout)["checks"][0]["facts"].get("queues", {})
     return {name: [worker.partition("@")[0] for worker in queue["workers"]] for name, queue in found.items()}
 
 
