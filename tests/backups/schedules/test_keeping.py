@@ -16,6 +16,7 @@ from django_celery_beat.models import CrontabSchedule, PeriodicTask
 from arcweb.backups.models import Backup, Schedule
 from arcweb.backups.schedules import keeping, slots
 from arcweb.backups.schedules.forms import ScheduleForm
+from arcweb.events.models import Event
 from arcweb.jobs.models import Job
 from tests.people import client_of
 
@@ -79,6 +80,32 @@ def test_a_slot_that_another_beat_has_started_is_over_also_once_its_job_is() -> 
     Job.objects.update(state="succeeded", finished_at=timezone.now())
     assert keeping._start(schedule, tomorrow) == []  # it was read before the other's start
     assert Job.objects.count() == 1
+
+
+def test_a_schedule_that_is_switched_off_meanwhile_starts_nothing() -> None:
+    schedule = nightly()
+    off = Schedule.objects.get(pk=schedule.pk)
+    off.enabled = False
+    keeping.save(off)
+    assert keeping._start(schedule, timezone.now() + timedelta(days=1)) == []
+    assert not PeriodicTask.objects.get(pk=schedule.beat_task_id).enabled
+    assert not Job.objects.exists()
+
+
+def test_a_changed_time_does_not_run_for_the_past() -> None:
+    schedule = nightly()
+    Schedule.objects.update(last_slot=timezone.now() - timedelta(days=9))
+    schedule.cron = "30 2 * * *"
+    keeping.save(schedule)
+    assert keeping.start_due() == []
+
+
+def test_a_time_that_cannot_be_read_keeps_no_other_schedule_from_running() -> None:
+    bad = nightly(name="bad")
+    good = keeping.save(Schedule(name="good", source="postgres", format="custom", cron="15 2 * * *"))
+    Schedule.objects.filter(pk=bad.pk).update(cron="61 2 * * *")
+    (job,) = keeping.start_due(timezone.now() + timedelta(days=1))
+    assert job.params["schedule_id"] == good.pk
 
 
 def test_three_missed_nights_are_one_run() -> None:
@@ -205,6 +232,8 @@ def test_a_schedule_is_previewed_saved_changed_and_deleted_by_its_name() -> None
         True,
     )
     assert made.beat_task.crontab.day_of_week == "0"
+    told = Event.objects.get(kind="schedule.changed", object_id=str(made.pk))
+    assert (told.data, told.object_type) == ({"cron": "0 4 * * 0", "enabled": "on"}, "backups.schedule")
 
     # Somebody else saves first: said, and only a second save replaces it.
     stale = wanted | {"cron": "0 5 * * 0", "seen": made.changed_at.isoformat()}
@@ -226,6 +255,20 @@ def test_a_schedule_is_previewed_saved_changed_and_deleted_by_its_name() -> None
     client.post(f"{ADDRESS}{made.pk}/delete/", {"typed": "Weekly"})
     assert not Schedule.objects.filter(pk=made.pk).exists()
     assert not PeriodicTask.objects.filter(pk=task).exists()
+    assert Event.objects.filter(kind="schedule.deleted", object_id=told.object_id).count() == 1
+
+
+def test_a_drill_is_saved_as_one_and_shown_as_one() -> None:
+    client = client_of("administrator")
+    wanted = {"name": "Monthly", "what": "drill", "cron": "0 5 1 * *", "enabled": "on"}
+    assert client.post(f"{ADDRESS}new/", wanted).status_code == 302
+    made = Schedule.objects.get(name="Monthly")
+    assert made.drill
+    shown = client.get(f"{ADDRESS}{made.pk}/").content.decode()
+    assert '<option value="drill" selected>' in shown
+    taken = client.post(f"{ADDRESS}new/", wanted).content.decode()
+    assert "Another schedule has this name." in taken
+    assert Schedule.objects.filter(name="Monthly").count() == 1
 
 
 @pytest.mark.parametrize("role", ["viewer", "operator"])
