@@ -15,6 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
+from redis import Redis
 
 from arcweb.embedded.layout import Layout
 from tests.browser.chromium import ensure_chromium
@@ -25,7 +26,20 @@ from tests.waiting import until
 #: Pictures of every page that a test opens, and a trace of a test that failed.
 RESULTS = Path(__file__).resolve().parents[2] / "test-results"
 #: Milliseconds that a busy machine may take for anything; five seconds are Playwright's own.
-SOON = 20_000
+SOON = 60_000
+HERE = Path(__file__).parent
+#: Of the site: what is slow is waited for.
+UNHURRIED = {
+    "ARC_REDIS_TIMEOUT": "4",
+    "ARC_QUERY_DEADLINE": "30",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test of a run starts the whole system, and waits for its demo."""
+    for item in items:
+        if HERE in item.path.parents and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(1200))
 
 
 @dataclass(frozen=True)
@@ -46,12 +60,16 @@ class Site:
             **options,
         )
 
+    def redis(self, role: str) -> Redis:
+        """A client of the site's server of that role, which is none of its own."""
+        return Redis.from_url(self.layout.redis_url(role), client_name="somebody")  # type: ignore[arg-type]
+
     def manage(self, *arguments: str) -> str:
         """What manage.py prints against this site's servers."""
         env = {name: value for name, value in os.environ.items() if not name.startswith(CLEARED)}
         env |= {"ARC_ENV_FILE": "", "ARC_DATA_DIR": str(self.layout.data_dir)}
         command = [sys.executable, str(ROOT / "manage.py"), *arguments]
-        done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=240)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -81,7 +99,7 @@ class Site:
 def site() -> Iterator[Site]:
     layout, lock = new_layout()
     port = free_port()
-    running = Running(layout, port)
+    running = Running(layout, port, **UNHURRIED)
     try:
         running.wait_for("ARC Web is ready")
         site = Site(f"http://127.0.0.1:{port}", layout.admin_password_file.read_text().strip(), layout)
@@ -102,12 +120,20 @@ def reload_until(page: Page, sign: Locator, there: bool = True) -> None:
         page.reload()
         return bool(sign.count()) is there
 
-    until(looked, 60, f"{sign} {'' if there else 'no more '}on {page.url}")
+    until(looked, 180, f"{sign} {'' if there else 'no more '}on {page.url}")
+
+
+def still(page: Page) -> None:
+    """Until colours have ended to change, so that axe sees those that stay."""
+    page.evaluate(
+        "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        ".then(() => Promise.allSettled(document.getAnimations().map(one => one.finished))).then(() => null)"
+    )
 
 
 def wait_for_demo(site: Site) -> None:
     """Until the demo's documents are embedded, so that pages stand still."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + 2 * PATIENCE
     # Asked by a connection of its own: a process of Django's each time would take the demo's processor.
     with site.connect(autocommit=True) as connection:
         while True:

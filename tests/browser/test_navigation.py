@@ -19,14 +19,15 @@ def group(page: Page, name: str) -> Locator:
 def test_groups_fold_and_stay_so(page: Page, site: Site) -> None:
     site.log_in(page)
     redis, safety = group(page, "Redis"), group(page, "Safety")
+    expect(redis.get_by_role("link", name="Locks")).to_be_hidden()
     assert redis.get_attribute("open") is None  # long, and not of this page
     assert safety.get_attribute("open") is not None
-    assert not redis.get_by_role("link", name="Locks").is_visible()
 
     redis.locator("summary").focus()
     page.keyboard.press("Enter")
     expect(redis.get_by_role("link", name="Locks")).to_be_visible()
     safety.locator("summary").click()
+    expect(safety.get_by_role("link", name="Events")).to_be_hidden()
     page.reload()
     expect(redis.get_by_role("link", name="Locks")).to_be_visible()
     expect(safety.get_by_role("link", name="Events")).to_be_hidden()
@@ -56,6 +57,7 @@ def test_groups_fold_on_a_phone(page: Page, site: Site) -> None:
     page.screenshot(path=RESULTS / "navigation-phone.png")
     redis.get_by_role("link", name="Queues").click()
     expect(page).to_have_url(re.compile("/redis/queues/"))
+    page.wait_for_load_state()
     page.get_by_role("button", name="Menu").click()
     expect(redis.get_by_role("link", name="Queues")).to_be_visible()
 

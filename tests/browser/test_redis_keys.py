@@ -9,11 +9,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import RESULTS, Site
+from tests.browser.conftest import RESULTS, Site, still
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 #: Milliseconds: the page asks every five seconds.
-ASKED = 30_000
+ASKED = 120_000
 
 
 def fit(page: Page, name: str) -> None:
@@ -24,6 +24,7 @@ def fit(page: Page, name: str) -> None:
         page.wait_for_timeout(80)
         page.screenshot(path=RESULTS / f"{name}-{width}.png", full_page=True)
         assert not page.evaluate("document.documentElement.scrollWidth > window.innerWidth"), (name, width)
+        still(page)
         grave = [
             one for one in Axe().run(page).response["violations"] if one["impact"] in ("serious", "critical")
         ]
@@ -115,7 +116,9 @@ def test_a_key_expires_while_it_is_open(browser: Browser, site: Site) -> None:
     expect(page.get_by_text("Unchanged since you opened it")).to_be_visible()
     field = page.get_by_role("textbox", name="Value", exact=True)
     field.fill("typed with care")
-    shell(site, "SET brief second KEEPTTL")
+    # Not by a process that takes seconds to end: the page cries out once, until it looks again.
+    with site.redis("state") as server:
+        server.set("brief", "second", keepttl=True)
     expect(page.get_by_role("alert").get_by_text("Somebody changed what is shown here")).to_be_visible(
         timeout=ASKED
     )

@@ -7,7 +7,8 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import RESULTS, Site, reload_until
+from tests.browser.conftest import RESULTS, Site
+from tests.waiting import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -17,9 +18,13 @@ def test_charts_draw_what_was_sampled_and_say_it(page: Page, site: Site) -> None
     page.goto(f"{site.url}/redis/?role=cache")
     charts = page.locator(".courses")
     memory = charts.get_by_role("img", name=re.compile(r"^Memory \d.*[kM]B now"))
-    reload_until(page, memory)  # the first samples of a new stack take half a minute
-    drawn = memory.locator("path.line").get_attribute("d") or ""
-    assert len(re.findall(r"-?\d+(?:\.\d+)?[ ,]-?\d+(?:\.\d+)?", drawn)) >= 2, drawn
+
+    def drawn() -> bool:
+        page.reload()
+        courses = [str(line.get_attribute("d")) for line in memory.locator("path.line").all()]
+        return any(len(re.findall(r"-?\d+(?:\.\d+)?[ ,]-?\d+(?:\.\d+)?", one)) >= 2 for one in courses)
+
+    until(drawn, 240, "a course of two samples")  # the first of a new stack take half a minute
     for number in range(charts.get_by_role("img").count()):
         expect(charts.get_by_role("img").nth(number)).to_have_accessible_name(re.compile(r"\d"))
     periods = page.get_by_role("navigation", name="Period of the charts").get_by_role("link")
