@@ -118,7 +118,9 @@ def test_ingest_tells_why_a_document_failed(tmp_path: Path, settings: Any) -> No
     file = tmp_path / "a.txt"
     file.write_text("text")
     err = StringIO()
-    with pytest.raises(CommandError, match="1 of 1 documents were not ingested"):
-        call_command("ingest", "--agent", "a", "--create", str(file), stdout=StringIO(), stderr=err)
+    try:
+        with pytest.raises(CommandError, match="1 of 1 documents were not ingested"):
+            call_command("ingest", "--agent", "a", "--create", str(file), stdout=StringIO(), stderr=err)
+    finally:
+        providers.forget_providers()
     assert "OPENAI_API_KEY is missing" in err.getvalue()
-    providers.forget_providers()

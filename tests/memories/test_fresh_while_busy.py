@@ -37,6 +37,8 @@ class Application:
     def __init__(self, layout: Layout, port: int) -> None:
         self._env = {name: value for name, value in os.environ.items() if not name.startswith(CLEARED)}
         self._env |= {"ARC_ENV_FILE": "", "ARC_DATA_DIR": str(layout.data_dir), "ARC_PORT": str(port)}
+        # Asked beside the ingestion, which takes the whole processor.
+        self._env["ARC_QUERY_DEADLINE"] = "30"
         self.database: psycopg.Connection[Any] = psycopg.connect(
             host=str(layout.socket_dir),
             dbname="arc",
@@ -70,7 +72,7 @@ def application() -> Iterator[Application]:
         delete_data(layout)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1200)
 def test_a_plain_insert_is_searchable_before_79_documents_are_ingested(
     application: Application,
 ) -> None:

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from agents.models import Agent
@@ -28,7 +29,7 @@ def provider(embedding_server: EmbeddingServer, settings: Any) -> Any:
     settings.OPENAI_API_KEY = "sk-not-a-secret"
     settings.OPENAI_BASE_URL = f"{embedding_server.url}/v1"
     settings.ARC_OPENAI_RETRIES = 0
-    settings.ARC_OPENAI_TIMEOUT = 5
+    settings.ARC_OPENAI_TIMEOUT = 60
     providers.forget_providers()
     yield embedding_server
     providers.forget_providers()
@@ -139,7 +140,7 @@ def test_a_cancelled_ingestion_stays_cancelled_until_it_is_retried(
 
     def cancel_then_answer(body: dict[str, Any]) -> Any:
         ledger.cancel(stored.job.pk)  # type: ignore[union-attr]
-
+        connection.close()  # of the server's thread, which lives on
         time.sleep(1.5)
         return provider.vectors(body)
 

@@ -107,7 +107,7 @@ def test_two_clicks_store_once(settings: Any) -> None:
     codes: list[int] = []
 
     def click(client: Client) -> None:
-        ready.wait(10)
+        ready.wait(60)
         sent = {"agent": agent.pk, "documents": [file("a.md"), file("b.md")], "text": "words"}
         codes.append(client.post(URL, sent).status_code)
         connection.close()
@@ -116,7 +116,7 @@ def test_two_clicks_store_once(settings: Any) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(120)
     assert codes == [302, 302]
     assert Document.objects.count() == 3
     assert Job.objects.count() == 3

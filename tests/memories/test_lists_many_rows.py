@@ -16,7 +16,7 @@ from django.urls import reverse
 from arcweb import keyset
 from tests import many_rows
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.timeout(900)]
 FEW, MANY = 1_000, 1_000_000
 #: Blocks beyond 1.1 times: an index of a million rows is one or two levels deeper, at each of its probes.
 DEEPER = 50

@@ -61,15 +61,15 @@ def server() -> Iterator[str]:
 
 def test_the_model_server_gives_the_same_vectors(server: str) -> None:
     texts = ["Grüße", "two"]
-    assert np.allclose(model_client.embed(server, texts, timeout=30), get_model().embed(texts), atol=1e-6)
+    assert np.allclose(model_client.embed(server, texts, timeout=120), get_model().embed(texts), atol=1e-6)
     assert LocalProvider(server).embed(texts).shape == (2, 1536)
 
 
 def test_the_model_server_refuses_nonsense_in_words(server: str) -> None:
     with pytest.raises(model_client.ModelServerError, match="1 to 256 strings"):
-        model_client.embed(server, [], timeout=30)
+        model_client.embed(server, [], timeout=120)
     with pytest.raises(model_client.ModelServerError, match="1 to 256 strings"):
-        model_client.embed(server, ["x"] * 257, timeout=30)
+        model_client.embed(server, ["x"] * 257, timeout=120)
 
 
 def test_a_model_server_that_is_away_or_silent_is_told_in_time(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_model_server_that_is_away_or_silent_is_told_in_time(tmp_path: Path) -
         started = time.monotonic()
         with pytest.raises(ProviderUnavailableError, match="did not answer within"):
             LocalProvider(str(tmp_path / "silent.sock")).embed_query("a", deadline=0.3)
-        assert time.monotonic() - started < 10  # it is silent for ever
+        assert time.monotonic() - started < 60  # it is silent for ever
 
 
 @pytest.mark.parametrize(

@@ -67,10 +67,10 @@ def test_a_cancelled_embed_job_is_not_started_again_for_ten_minutes(
     assert ledger.cancel(job.pk)
     embed_pending()
     assert embed_jobs() == [job]
-    later(minutes=9.9)
+    later(minutes=9)
     embed_pending()
     assert embed_jobs() == [job]
-    later(minutes=0.2)
+    later(minutes=1.1)
     embed_pending()
     assert len(embed_jobs()) == 2
 
