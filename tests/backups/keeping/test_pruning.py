@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from django.core.management import call_command
 from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from arcweb.backups import manifest as manifests
 from arcweb.backups import places, pruning, server
@@ -164,6 +166,7 @@ def test_a_run_that_is_killed_leaves_a_copy_that_counts_for_nothing_and_the_next
     assert state(old) == "deleted"
     assert Event.objects.filter(kind="backup.deleted").count() == 1
     assert manifests.manifest_name(old.file) in on_disk()  # a manifest alone, never data alone
+    assert (old.file in on_disk()) == (dies_at == "before")
     from arcweb.backups import catalogue
 
     catalogue.scan()
@@ -236,6 +239,9 @@ def test_one_decides_at_a_time_what_goes(folder: Path) -> None:
         another.execute("SELECT pg_advisory_unlock(hashtextextended('arcweb.backups.keeping', 0))")
     assert state(old) == "verified"
     assert deletion.claim(old.pk, lambda: "by hand") is not None
+    assert deletion.claim(old.pk, lambda: "once more") is None, "somebody was quicker"
+    event = Event.objects.get(kind="backup.deleted", object_id=str(old.pk))
+    assert event.data == {"bytes": old.bytes, "reason": "by hand"}
 
 
 def test_the_last_proven_copy_is_refused_by_hand_in_words(folder: Path) -> None:
@@ -270,6 +276,34 @@ def test_by_hand_the_row_counts_no_longer_at_once_and_a_job_removes_the_files(fo
     assert run_delete(JobContext(job.pk, job.params)) == {"deleted": True}  # delivered again
     with pytest.raises(Refused, match="deleted already"):
         deletion.delete(backup.pk, reason="by hand")
+
+
+def test_an_unpacked_or_fetched_file_of_a_deleted_copy_goes_too(folder: Path) -> None:
+    make_copy()
+    backup = make_copy(days=1)
+    (folder / "spool").mkdir(exist_ok=True)
+    (folder / "spool" / backup.file).write_bytes(b"fetched from the store")
+    job = deletion.delete(backup.pk, reason="by hand")
+    assert run_delete(JobContext(job.pk, job.params)) == {"deleted": True}
+    assert not (folder / "spool" / backup.file).exists()
+
+
+def test_copies_that_somebody_put_here_and_those_of_others_wait_for_a_person(folder: Path) -> None:
+    only_the_last()
+    make_copy()
+    brought = make_copy("written", days=300, trigger="found")
+    strangers = make_copy(days=301, owner="elsewhere")
+    assert not {line.backup.pk for line in pruning.preview().going} & {brought.pk, strangers.pk}
+
+
+def test_a_copy_found_bad_yesterday_is_evidence_whenever_it_was_taken(folder: Path) -> None:
+    only_the_last()
+    make_copy()
+    now = timezone.now()
+    fresh = make_copy("bad", days=300, checked_at=now - timedelta(days=1))
+    rotten = make_copy("bad", days=300, checked_at=now - timedelta(days=200))
+    assert {line.backup.pk for line in pruning.preview().going} == {rotten.pk}
+    assert state(fresh) == "bad"
 
 
 def test_pinned_used_and_needed_copies_are_refused_by_hand(folder: Path) -> None:
