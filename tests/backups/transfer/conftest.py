@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
 
+from arcweb.backups.processes import run
 from arcweb.backups.transfer import slots
+from arcweb.embedded import binaries
 from tests.people import client_of, make_user
 
 
@@ -32,6 +35,43 @@ def ada(db: None) -> User:
 @pytest.fixture
 def admin(ada: User) -> Client:
     return client_of(ada)
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Path:
+    """The folder of another machine."""
+    return tmp_path / "elsewhere"
+
+
+@pytest.fixture
+def take_dump(tmp_path: Path) -> Callable[[str], bytes]:
+    """pg_dump -Fc of one table of PostgreSQL's own, as anybody would take it."""
+
+    def take(table: str) -> bytes:
+        at = connection.settings_dict
+        out = tmp_path / "taken.dump"
+        run(
+            [
+                binaries.installed().postgres / "pg_dump",
+                "-Fc",
+                "-Z0",
+                "--schema-only",
+                "-f",
+                out,
+                "-t",
+                table,
+            ],
+            {
+                "PGHOST": at["HOST"],
+                "PGPORT": str(at["PORT"]),
+                "PGUSER": at["USER"],
+                "PGPASSWORD": at["PASSWORD"],
+                "PGDATABASE": at["NAME"],
+            },
+        )
+        return out.read_bytes()
+
+    return take
 
 
 @pytest.fixture(autouse=True)

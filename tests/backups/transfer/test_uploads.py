@@ -17,7 +17,6 @@ import pytest
 import zstandard
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.files.uploadhandler import StopUpload
-from django.db import connection
 from django.test import Client
 
 from arcweb.backups import catalogue, places
@@ -25,9 +24,7 @@ from arcweb.backups import manifest as manifests
 from arcweb.backups.exceptions import BackupError, CorruptCopy
 from arcweb.backups.job_handlers.receiving import run_receive
 from arcweb.backups.models import Backup
-from arcweb.backups.processes import run
 from arcweb.backups.transfer import dump_head, receiving, spooling
-from arcweb.embedded import binaries
 from arcweb.events.models import Event
 from arcweb.jobs.context import JobContext
 from arcweb.jobs.exceptions import JobFailed
@@ -53,43 +50,6 @@ def send(client: Client, data: bytes, manifest: bytes = b"", name: str = "copy.d
 def job_of() -> JobContext:
     job = Job.objects.get(kind="backup-receive")
     return JobContext(job.pk, job.params)
-
-
-@pytest.fixture
-def elsewhere(tmp_path: Path) -> Path:
-    """The folder of another machine."""
-    return tmp_path / "elsewhere"
-
-
-@pytest.fixture
-def take_dump(tmp_path: Path) -> Callable[[str], bytes]:
-    """pg_dump -Fc of one table of PostgreSQL's own, as anybody would take it."""
-
-    def take(table: str) -> bytes:
-        at = connection.settings_dict
-        out = tmp_path / "taken.dump"
-        run(
-            [
-                binaries.installed().postgres / "pg_dump",
-                "-Fc",
-                "-Z0",
-                "--schema-only",
-                "-f",
-                out,
-                "-t",
-                table,
-            ],
-            {
-                "PGHOST": at["HOST"],
-                "PGPORT": str(at["PORT"]),
-                "PGUSER": at["USER"],
-                "PGPASSWORD": at["PASSWORD"],
-                "PGDATABASE": at["NAME"],
-            },
-        )
-        return out.read_bytes()
-
-    return take
 
 
 def test_a_copy_with_its_manifest_becomes_one_of_the_catalogue(

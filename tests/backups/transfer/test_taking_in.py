@@ -1,0 +1,78 @@
+"""Files from elsewhere that are taken in or not, and what is left of them where something fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pyrage
+import pytest
+from django.test import Client
+
+from arcweb.backups import manifest as manifests
+from arcweb.backups import seals
+from arcweb.backups.exceptions import SpaceError
+from arcweb.backups.job_handlers.receiving import run_receive
+from arcweb.backups.models import Backup
+from arcweb.backups.transfer import receiving
+from arcweb.jobs.exceptions import JobFailed
+from arcweb.jobs.models import Job
+from tests.backups.made import make_files, on_disk
+from tests.backups.transfer.test_uploads import job_of, send, spooled
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("folder")]
+
+
+def brought(client: Client, elsewhere: Path, **options: Any) -> manifests.Manifest:
+    """A copy of another machine stands in the spool with its manifest, and its job waits."""
+    manifest, _ = make_files(folder=elsewhere, **options)
+    beside = elsewhere / manifests.manifest_name(manifest.file.name)
+    send(client, (elsewhere / manifest.file.name).read_bytes(), beside.read_bytes())
+    return manifest
+
+
+def test_a_manifest_beside_it_does_not_bring_code_in(
+    admin: Client, elsewhere: Path, take_dump: Callable[[str], bytes]
+) -> None:
+    evil = take_dump("django_session").replace(
+        b"CREATE TABLE public.django_session", b"DO $$BEGIN END$$;--.django_session"
+    )
+    manifest = brought(admin, elsewhere, content=evil)
+    with pytest.raises(JobFailed, match=r"may not bring: TABLE public\.django_session"):
+        run_receive(job_of())
+    assert on_disk() == set()
+    assert spooled() == []
+    # What bears our seal is left to the proof, which knows it as ours.
+    Job.objects.all().delete()
+    data = (elsewhere / manifest.file.name).read_bytes()
+    send(admin, data, seals.sealed(manifest).to_bytes())
+    run_receive(job_of())
+    assert str(Backup.objects.get().pk) == manifest.id
+
+
+def test_a_bare_dump_is_encrypted_as_every_copy_is_and_comes_once(
+    admin: Client, folder: Path, settings: Any, take_dump: Callable[[str], bytes]
+) -> None:
+    settings.ARC_BACKUP_RECIPIENTS = [str(pyrage.x25519.Identity.generate().to_public())]
+    send(admin, take_dump("django_session"), name="their.dump")
+    (data,) = spooled()
+    one, two = (
+        receiving.accept(data, None, "their.dump") for _ in "12"
+    )  # a run that was killed, and the next
+    assert one.pk == two.pk
+    assert Backup.objects.get().encrypted
+    assert on_disk() == {one.file, manifests.manifest_name(one.file)}
+    assert (folder / one.file).read_bytes().startswith(b"age-encryption.org/v1")
+
+
+def test_a_copy_whose_manifest_does_not_fit_leaves_nothing(
+    admin: Client, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brought(admin, elsewhere, source="redis-state", format_="rdb")
+    data, beside = spooled()
+    monkeypatch.setattr(import_module("arcweb.backups.places.folder"), "free_bytes", lambda folder: 1000)
+    with pytest.raises(SpaceError):
+        receiving.accept(data, beside, "x")
+    assert on_disk() == set()
