@@ -12,7 +12,9 @@ import pytest
 from django.conf import settings
 from redis import Redis
 
+from arcweb.accounts import sessions
 from arcweb.embedded.stack import Stack
+from arcweb.jobs import dispatch
 from cache_admin.server import capabilities
 from cache_admin.structures import quick
 from tests.stack import THROWAWAY, new_layout
@@ -43,6 +45,8 @@ def no_hurry(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.ARC_REDIS_TIMEOUT = UNHURRIED
     monkeypatch.setattr(quick, "HURRY", UNHURRIED)
     monkeypatch.setattr(quick._Health, "paused_until", 0.0)
+    monkeypatch.setattr(sessions._Health, "paused_until", 0.0)
+    monkeypatch.setattr(dispatch, "_paused_until", 0.0)
 
 
 @pytest.fixture(scope="module")
