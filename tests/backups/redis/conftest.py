@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from arcweb.embedded.binaries import installed
-from arcweb.embedded.processes import wait_until
 from tests.cache_admin import nodes
+from tests.waiting import until
 
 PROGRAMS = {"Valkey": str(installed().valkey), "Redis": shutil.which("redis-server") or ""}
 HERE = [product for product, program in PROGRAMS.items() if program]
@@ -41,7 +43,9 @@ def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
             if password:
                 words += ["--requirepass", password]
             one = servers.enter_context(nodes.serving(folder, *words, password=password, **more))
-            return Redis(port=nodes.port_of(one), password=password, protocol=2, socket_timeout=10)
+            client = Redis(port=nodes.port_of(one), password=password, protocol=2, socket_timeout=60)
+            servers.callback(end_writers, server_process(client))
+            return client
 
         yield make
 
@@ -52,7 +56,7 @@ def again(client: Redis, **different: Any) -> Redis:
     same = {name: known[name] for name in ("host", "port", "path", "username", "password") if known.get(name)}
     if "path" in same:
         same["unix_socket_path"] = same.pop("path")
-    return Redis(**{**same, "protocol": 2, "socket_timeout": 10, "retry": Retry(NoBackoff(), 0), **different})
+    return Redis(**{**same, "protocol": 2, "socket_timeout": 60, "retry": Retry(NoBackoff(), 0), **different})
 
 
 def folder_of(client: Redis) -> Path:
@@ -88,7 +92,7 @@ def fill(client: Redis, keys: int = 50) -> None:
     for other in (3, 9):
         with again(client, db=other) as there:
             there.mset({"elsewhere": other, "and": "there"})
-            there.set("for a minute", "x", ex=60)
+            there.set("for a day", "x", ex=24 * 3600)
 
 
 def digest(client: Redis) -> bytes:
@@ -96,9 +100,21 @@ def digest(client: Redis) -> bytes:
     return bytes(client.execute_command("DEBUG", "DIGEST"))
 
 
-def saves_slowly(client: Redis, microseconds: int = 200_000) -> None:
-    """So long for each key: a snapshot is under way for as long as a test wants."""
-    client.config_set("rdb-key-save-delay", microseconds)
+def saves_slowly(client: Redis) -> None:
+    """For a minute with each key: a snapshot is under way for as long as a test wants; see `end_writers`."""
+    client.config_set("rdb-key-save-delay", 60_000_000)
+
+
+def server_process(client: Redis) -> psutil.Process:
+    return psutil.Process(int(client.info("server")["process_id"]))
+
+
+def end_writers(server: psutil.Process) -> None:
+    """Its children that write a snapshot or an append-only file end, by the signal that it sends them itself:
+    no failure to it."""
+    with suppress(psutil.NoSuchProcess):
+        for child in server.children():
+            child.send_signal(signal.SIGUSR1)
 
 
 def in_progress(client: Redis) -> bool:
@@ -106,4 +122,4 @@ def in_progress(client: Redis) -> bool:
 
 
 def wait_for_start(client: Redis) -> None:
-    assert wait_until(lambda: in_progress(client), 10, every=0.01)
+    until(lambda: in_progress(client), what="the start of a snapshot")

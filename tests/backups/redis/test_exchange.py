@@ -22,6 +22,7 @@ from arcweb.embedded.rdb_swap import ASKED, ENDED, INTERRUPTED, Place, Swap
 from arcweb.embedded.stack import Stack
 from arcweb.embedded.valkey import Valkey
 from tests.backups.redis.conftest import fill
+from tests.waiting import until
 
 Factory = Callable[..., Stack]
 
@@ -133,7 +134,7 @@ def test_a_failed_rewrite_of_the_aof_is_a_failure_at_once(
         folder = server.place.incoming
         (folder / "appendonlydir").mkdir(mode=0o700)
         server.user.take(folder / "appendonlydir")
-        looks = iter(range(50))
+        looks = iter(range(2000))
 
         def patient(words: str) -> None:
             assert next(looks, None) is not None, "it waits for ever"
@@ -287,12 +288,15 @@ def test_clients_that_come_again_find_the_new_data(throwaway_stack: Factory) -> 
     readers = [threading.Thread(target=read) for _ in range(3)]
     for reader in readers:
         reader.start()
-    ask(server)
-    exchange(stack.layout, server, str)
-    time.sleep(0.3)
-    stop.set()
-    for reader in readers:
-        reader.join()
+    try:
+        until(lambda: b"old" in seen, what="a first look")
+        ask(server)
+        exchange(stack.layout, server, str)
+        until(lambda: b"new" in seen, what="a look at the new data")
+    finally:
+        stop.set()
+        for reader in readers:
+            reader.join()
     assert set(seen) == {b"old", b"new"}, "nobody saw an empty server"
 
 

@@ -119,7 +119,7 @@ def test_a_servers_file_is_read_to_its_end(rdb: bytes, product: str) -> None:
     assert checked.head.memory > 500_000
     moment = checked.head.taken_at
     assert moment is not None
-    assert abs((datetime.now(UTC) - moment).total_seconds()) < 60
+    assert abs((datetime.now(UTC) - moment).total_seconds()) < 600
 
 
 @pytest.mark.parametrize("pieces", [1, 7, 8, 9, 64])

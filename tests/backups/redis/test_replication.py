@@ -24,11 +24,12 @@ from arcweb.backups.redis_rdb.saving import NotAllowedError
 from arcweb.jobs.exceptions import JobCancelled
 from tests.backups.redis.conftest import PROGRAMS, Serve, again, digest, fill, folder_of
 from tests.cache_admin import nodes
+from tests.waiting import until
 
 MARK = b"0123456789abcdef0123456789abcdef01234567"
 
 
-def fetched(client: Redis, *, version: str = "", user: str = "default", silence: float = 10.0) -> bytes:
+def fetched(client: Redis, *, version: str = "", user: str = "default", silence: float = 60.0) -> bytes:
     """The RDB, looked at from its head to its checksum."""
     out = io.BytesIO()
     with replication.snapshot(client, version=version, user=user, tell=str, silence=silence) as coming:
@@ -113,7 +114,7 @@ def test_a_replica_is_a_source_too(serve: Serve, product: str) -> None:
     first = serve(product)
     first.set("from the first", 1)
     second = serve(product, "--replicaof", "127.0.0.1", nodes.port_of(first))
-    assert nodes.wait_until(lambda: second.get("from the first") == b"1", 20)
+    until(lambda: second.get("from the first") == b"1", what="its copy of the first")
     assert b"from the first" in fetched(second, version=look(second).version)
 
 
@@ -225,7 +226,7 @@ def read_from(said: bytes, step: int) -> bytes:
     thread = threading.Thread(target=send)
     thread.start()
     with ours:
-        coming = Snapshot(InPieces(ours, step), silence=5)
+        coming = Snapshot(InPieces(ours, step), silence=60)
         try:
             assert coming.line().startswith(b"+FULLRESYNC")
             coming.begin(coming.line())

@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from arcweb.backups.exceptions import BackupError
 from arcweb.backups.redis_rdb import disk
@@ -16,16 +18,29 @@ from arcweb.backups.redis_rdb.saving import NotAllowedError, Saved, save
 from tests.backups.redis.conftest import (
     Serve,
     again,
+    end_writers,
     fill,
     folder_of,
     in_progress,
     saves_slowly,
+    server_process,
     wait_for_start,
 )
 
 
 def quiet(_words: str) -> None:
     """Nobody listens."""
+
+
+def ending(client: Redis, said: list[str]) -> Callable[[str], None]:
+    """Collects what is said; the other writer ends once it was noticed, and not before."""
+
+    def tell(words: str) -> None:
+        said.append(words)
+        if "another snapshot" in words:
+            end_writers(server_process(client))
+
+    return tell
 
 
 def test_the_file_holds_the_moment_of_the_start_or_later(serve: Serve, product: str) -> None:
@@ -60,7 +75,7 @@ def test_one_under_way_is_waited_for_and_ours_comes_after_it(serve: Serve, produ
     client.set("after", "the first began")
     client.config_set("rdb-key-save-delay", 0)
     said: list[str] = []
-    save(client, tell=said.append)
+    save(client, tell=ending(client, said))
     assert "another snapshot" in said[0]
     assert b"the first began" in (folder_of(client) / "dump.rdb").read_bytes()
 
@@ -72,7 +87,7 @@ def test_a_rewrite_of_the_aof_is_waited_for(serve: Serve, product: str) -> None:
     client.execute_command("BGREWRITEAOF")
     client.config_set("rdb-key-save-delay", 0)
     said: list[str] = []
-    save(client, tell=said.append)
+    save(client, tell=ending(client, said))
     assert "another snapshot" in said[0]
 
 
@@ -97,7 +112,7 @@ def test_another_writer_that_comes_between_is_waited_for_too(serve: Serve) -> No
                 client.set("after", "the other began")
             return client.execute_command(*words)
 
-    save(Overtaken(), tell=said.append)  # type: ignore[arg-type]
+    save(Overtaken(), tell=ending(client, said))  # type: ignore[arg-type]
     assert "another snapshot" in said[0]
     assert b"the other began" in (folder_of(client) / "dump.rdb").read_bytes()
 
@@ -179,7 +194,7 @@ def test_a_save_that_takes_too_long_is_left_alone(serve: Serve) -> None:
 def test_whoever_waits_can_stop(serve: Serve) -> None:
     client = serve()
     client.set("a", 1)
-    saves_slowly(client, 1_000_000)
+    saves_slowly(client)
 
     def stop(_seconds: float) -> None:
         if in_progress(client):
