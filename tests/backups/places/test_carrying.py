@@ -15,6 +15,7 @@ from arcweb.backups import manifest as manifests
 from arcweb.backups import places, taking
 from arcweb.backups.exceptions import BackupError, CorruptCopy, SpaceError
 from arcweb.backups.job_handlers.places import run_fetch, run_upload
+from arcweb.backups.keeping import deletion
 from arcweb.backups.models import Backup
 from arcweb.backups.places import fetching, uploading
 from arcweb.backups.places.base import PlaceError, Unreachable
@@ -57,6 +58,22 @@ def test_a_copy_is_put_there_with_its_manifest_and_the_row_says_so(raw: Any) -> 
         places.store().read(manifests.manifest_name(backup.file), manifests.LONGEST)
     )
     assert manifest.id == str(backup.pk)
+
+
+def test_a_deleted_copy_goes_from_the_store_too(raw: Any, wire: Wire) -> None:
+    make_copy()
+    backup = make_copy(days=1)
+    uploading.upload(backup.pk)
+    assert deletion.claim(backup.pk, lambda: "by hand") is not None
+    wire.left = 0
+    assert "did not answer" in deletion.finish(backup.pk)
+    assert sorted(keys(raw)) == at(backup)
+    assert {backup.file, manifests.manifest_name(backup.file)} <= on_disk(), "what is left is left whole"
+    wire.left = None
+    assert deletion.finish(backup.pk) == ""
+    assert keys(raw) == []
+    backup.refresh_from_db()
+    assert (backup.local, backup.remote, backup.delete_trouble) == (False, False, "")
 
 
 def test_what_was_cut_has_no_manifest_there_and_the_row_tells_why(raw: Any, wire: Wire) -> None:

@@ -18,6 +18,7 @@ from django.db import connection, connections
 from psycopg import sql
 
 from agents.models import Agent
+from arcweb import paused
 from arcweb.backups import server, taking
 from arcweb.backups.exceptions import BackupError, CorruptCopy, LockedOut
 from arcweb.backups.models import Backup
@@ -25,6 +26,7 @@ from arcweb.backups.restore import asking, databases, doing, exchange, loading, 
 from arcweb.backups.restore.journal import BROKEN, FINISHED, WAITING
 from arcweb.backups.restore.running import folder
 from arcweb.backups.restore.source import Source, find, of_backup
+from arcweb.events.models import Event
 from tests.backups.restore.conftest import WHO, World, superuser
 from tests.waiting import until
 
@@ -41,6 +43,7 @@ def refused(world: World, source: Source, match: str, error: type[BackupError] =
     assert found is not None
     assert found.state == BROKEN
     assert found.trouble
+    assert Event.objects.filter(kind="restore.failed", object_id=journal.id).count() == 1
     with databases.connected(databases.MAINTENANCE) as outside:
         assert databases.named(outside, journal.new) is None
     assert world.oid() == first
@@ -224,6 +227,8 @@ def test_without_a_safety_copy_nothing_is_exchanged(world: World, monkeypatch: p
     with pytest.raises(BackupError, match="without one nothing is exchanged: There is no room"):
         doing.finish(journal)
     assert world.oid() == first
+    assert not paused.is_on(world.backups)
+    assert Event.objects.filter(kind="restore.failed", object_id=journal.id).count() == 1
     found = folder().read(journal.id)
     assert found is not None
     assert found.state == WAITING, "it may be tried again"
