@@ -110,6 +110,8 @@ def test_a_foreign_file_in_the_archive_shows_in_pg_stat_archiver(archiving: Stac
         until(
             lambda: connection.execute(
                 "SELECT true FROM pg_stat_archiver WHERE last_archived_wal >= %s", [row[0]]
-            ).fetchone()
+            ).fetchone(),
+            180,  # after three failures the archiver waits for a minute
+            "the next try of the archiver",
         )
         connection.execute("SELECT pg_stat_reset_shared('archiver')")

@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import tarfile
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,7 +65,17 @@ def test_a_taken_copy_says_what_a_recovery_must_know(story: Story) -> None:
     assert [path.name for path in (story.folder / "chains").iterdir() if path.name.startswith(".")] == []
 
 
-def test_a_chain_is_proven_by_a_server_that_reads_every_table(here: Stack, story: Story) -> None:
+def test_a_chain_is_proven_by_a_server_that_reads_every_table(
+    here: Stack, story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []  # tests beside this one have folders there, too
+    make = tempfile.mkdtemp
+
+    def told(*words: Any, **options: Any) -> str:
+        made.append(make(*words, **options))
+        return made[-1]
+
+    monkeypatch.setattr(tempfile, "mkdtemp", told)
     ladder = prove(story.incremental)
     names = [step.name for step in ladder.steps]
     assert names == [
@@ -73,7 +84,9 @@ def test_a_chain_is_proven_by_a_server_that_reads_every_table(here: Stack, story
     ]  # fmt: skip
     assert all(step.ok for step in ladder.steps)
     # Nothing is left: no server, no folder.
-    assert not [path for path in cluster._scratch_parent().iterdir() if path.name.startswith(cluster.SCRATCH)]
+    folders = [path for path in map(Path, made) if path.name.startswith(cluster.SCRATCH)]
+    assert folders
+    assert not [path for path in folders if path.exists()]
 
 
 def test_a_file_that_was_tampered_with_is_found_by_the_backups_own_list(here: Stack, story: Story) -> None:
