@@ -112,6 +112,26 @@ def test_beside_one_of_ours_a_strangers_holds_nothing(log: Path, settings: Any) 
     assert left(log) == NAMES[2:]
 
 
+def test_one_that_does_not_say_what_it_needs_holds_everything(log: Path) -> None:
+    base(2)
+    catalogue.scan()
+    one = Backup.objects.get()
+    assert one.manifest is not None
+    del one.manifest["physical"]["first_segment"]
+    one.save()
+    assert left(log) == NAMES
+
+
+def test_what_cannot_be_removed_is_told_and_holds_nothing_else(log: Path) -> None:
+    (log / NAMES[1]).unlink()
+    (log / NAMES[1]).mkdir()
+    os.utime(log / NAMES[1], (1_700_000_000, 1_700_000_000))
+    done = archive.prune()
+    assert done.files == 5
+    assert f"{NAMES[1]} cannot be removed" in done.trouble
+    assert left(log) == [NAMES[1]]
+
+
 def test_a_folder_that_cannot_be_read_holds_everything(log: Path, settings: Any) -> None:
     settings.ARC_BACKUP_DIR.write_text("a file in its place")
     assert left(log) == NAMES

@@ -117,6 +117,17 @@ def test_a_copy_that_was_changed_on_the_disk_is_not_sent(raw: Any) -> None:
     assert keys(raw) == []
 
 
+def test_a_copy_whose_files_are_gone_is_not_sent_and_the_row_tells_why(raw: Any) -> None:
+    for name in (str, manifests.manifest_name):
+        backup = make_copy()
+        (places.folder().path / name(backup.file)).unlink()
+        with pytest.raises(PlaceError, match="any longer; scan the folder"):
+            uploading.upload(backup.pk)
+        backup.refresh_from_db()
+        assert name(backup.file) in backup.remote_trouble
+    assert keys(raw) == []
+
+
 def test_a_copy_deleted_while_it_was_sent_is_taken_out_again(raw: Any) -> None:
     backup = make_copy()
 
@@ -197,7 +208,8 @@ def test_a_copy_comes_back_into_the_spool_once_and_is_swept(raw: Any) -> None:
     assert hashlib.sha256(path.read_bytes()).hexdigest() == backup.sha256
     assert told[-1] == backup.bytes
     raw.delete_object(Bucket=BUCKET, Key=f"arc/web/{backup.file}")
-    assert fetching.fetch(backup) == path  # not asked for again
+    os.utime(path, (1, 1))
+    assert fetching.fetch(backup) == path  # not asked for again, and in use
     assert fetching.sweep_spool() == 0
     os.utime(path, (1, 1))
     assert fetching.sweep_spool() == 1

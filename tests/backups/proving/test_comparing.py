@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from arcweb.backups import scratch, server
+from arcweb.backups import content, scratch, server
 from arcweb.backups.exceptions import CorruptCopy
 from arcweb.backups.manifest import Manifest
 from arcweb.backups.proving import comparing, loading, looks
@@ -108,6 +108,26 @@ def test_any_difference_is_found(restored: tuple[str, Manifest], change: str) ->
             with pytest.raises(CorruptCopy) as caught:
                 compare(connection, manifest)
         assert said in str(caught.value)
+
+
+def test_a_sequence_that_was_behind_when_it_was_copied_is_as_it_was(restored: tuple[str, Manifest]) -> None:
+    name, manifest = restored
+    with server.connect(name) as connection, connection.transaction(force_rollback=True):
+        connection.execute("SELECT setval('agents.agents_id_seq', 1)")
+        then = replace(manifest, sequences=content.sequences(connection))
+        assert "2 sequences stand where they should" in comparing.sequences(connection, then)
+
+
+def test_a_sequence_that_counts_down_is_behind_while_it_stands_above(restored: tuple[str, Manifest]) -> None:
+    name, _ = restored
+    with server.connect(name) as connection, connection.transaction(force_rollback=True):
+        connection.execute("CREATE TABLE public.t (i integer)")
+        connection.execute("CREATE SEQUENCE public.down INCREMENT BY -1 MAXVALUE 10 OWNED BY public.t.i")
+        connection.execute("INSERT INTO public.t VALUES (9), (5)")
+        for last, behind in ((7, True), (5, False), (3, False)):
+            connection.execute("SELECT setval('public.down', %s)", [last])
+            (found,) = (one for one in looks.feeds(connection) if one.sequence == ("public", "down"))
+            assert (found.last, found.behind) == (last, behind)
 
 
 def test_an_index_that_is_not_used_is_found(restored: tuple[str, Manifest]) -> None:

@@ -18,6 +18,7 @@ from arcweb.backups.exceptions import LockedOut
 from arcweb.backups.job_handlers.proving import run_verify
 from arcweb.backups.models import Backup
 from arcweb.backups.proving import loading, proof
+from arcweb.backups.proving.ladder import NotTried
 from arcweb.backups.restore import databases
 from arcweb.jobs.context import JobContext
 from arcweb.jobs.exceptions import JobCancelled, JobFailed, RetryLater
@@ -103,6 +104,8 @@ def test_time_limits_of_the_role_end_no_proof_that_waits_in_silence(
 
     def slowly(argv: Any, connection: Any, watch: Any) -> None:
         time.sleep(3.2)
+        with pytest.raises(LockedOut), proof._alone(backup):
+            pass
         before(argv, connection, watch)
 
     with sample.superuser("postgres") as connection:
@@ -203,6 +206,18 @@ def test_cancelled_it_leaves_nothing_behind(source: Sample, folder: Path, at: st
     assert not (folder / "spool").exists() or list((folder / "spool").iterdir()) == []
 
 
+def test_a_role_that_is_not_here_is_no_fault_of_the_copy(tmp_path: Path) -> None:
+    path = tmp_path / "dump"
+    with scratch.database("test") as name:
+        with server.connect(name) as connection:
+            connection.execute("CREATE TABLE public.t (i integer)")
+            connection.execute("GRANT SELECT ON public.t TO pg_monitor")
+        path.write_bytes(sample.dump(name).replace(b"TO pg_monitor;", b"TO nobodyhere;"))
+    said = 'could not be restored here: role "nobodyhere" does not exist'
+    with scratch.database("test") as name, pytest.raises(NotTried, match=said):
+        loading.load(path, name, trusted=True, rights=True)
+
+
 def test_a_disk_that_fills_up_ends_the_restore(
     source: Sample, folder: Path, made: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,6 +279,10 @@ def test_the_job_tells_what_it_does_and_what_came_of_it(source: Sample, folder: 
     # Retention runs behind a scheduled copy that was proven, and behind no other.
     assert Job.objects.filter(kind="backup-prune").count() == 1
     Job.objects.all().delete()
+    Backup.objects.filter(pk=backup.pk).update(trigger=Backup.Trigger.MANUAL)
+    run_verify(context)
+    assert not Job.objects.filter(kind="backup-prune").exists()
+    Backup.objects.filter(pk=backup.pk).update(trigger=Backup.Trigger.SCHEDULE)
     flip(folder / backup.file)
     with pytest.raises(JobFailed, match=r"The copy is bad: .* is damaged"):
         run_verify(context)

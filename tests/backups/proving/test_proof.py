@@ -263,6 +263,9 @@ def test_found_files_are_ours_by_their_seal_alone(source: Sample, folder: Path, 
     key, settings.SECRET_KEY = settings.SECRET_KEY, "of another installation"
     assert "only copies of this installation" in proven(found).trouble
     assert found.state == Backup.State.VERIFIED
+    Backup.objects.update(trigger=Backup.Trigger.MANUAL)
+    assert proven(found).verdict == "proven"  # what was taken here is ours, whatever became of the key
+    Backup.objects.update(trigger=Backup.Trigger.FOUND)
     assert proven(found, trusted=True).verdict == "proven"
     settings.SECRET_KEY_FALLBACKS = [key]
     assert proven(found).verdict == "proven"

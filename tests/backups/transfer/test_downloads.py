@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.signals import request_finished
-from django.db import close_old_connections
+from django.db import OperationalError, close_old_connections
 from django.test import Client
 from django.utils import timezone
 
@@ -166,6 +167,52 @@ def test_a_login_without_a_session_has_no_link(admin: Client, ada: User, backup:
     token = links.make(backup, user_id=ada.pk, actor_name="ada", session_hash="")
     with pytest.raises(links.LinkOver, match="no such link"):
         links.find(token, user_id=ada.pk, session_hash="")
+
+
+def test_a_login_of_somebody_else_has_no_link_whatever_its_session(ada: User, backup: Backup) -> None:
+    token = links.make(backup, user_id=ada.pk, actor_name="ada", session_hash="a" * 64)
+    assert links.find(token, user_id=ada.pk, session_hash="a" * 64).backup == backup
+    with pytest.raises(links.LinkOver, match="no such link"):
+        links.find(token, user_id=ada.pk + 1, session_hash="a" * 64)
+
+
+def test_a_link_that_ends_while_its_download_begins_gives_nothing(
+    admin: Client, backup: Backup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, take = link_of(admin, backup), slots.take
+
+    def meanwhile() -> bool:
+        DownloadLink.objects.update(used_at=timezone.now())
+        return take()
+
+    monkeypatch.setattr(slots, "take", meanwhile)
+    answer = admin.get(link)
+    assert answer.status_code == 410
+    assert "ended in this moment" in answer.content.decode()
+    assert slots._taken == 0
+    assert not Event.objects.filter(kind="backup.downloaded").exists()
+
+
+def test_a_file_that_is_cut_while_it_is_sent_does_not_end_the_link(
+    admin: Client, backup: Backup, folder: Path
+) -> None:
+    answer = admin.get(link_of(admin, backup))
+    os.truncate(folder / backup.file, 300_000)
+    assert len(body(answer)) == 300_000
+    assert DownloadLink.objects.get().used_at is None
+
+
+def test_a_database_that_goes_away_ends_no_download(
+    admin: Client, backup: Backup, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(link: DownloadLink) -> None:
+        raise OperationalError("the connection is lost")
+
+    answer = admin.get(link_of(admin, backup))
+    monkeypatch.setattr(sending, "LOOK", 0.0)
+    monkeypatch.setattr(links, "prolong", away)
+    monkeypatch.setattr(links, "finish", away)
+    assert body(answer) == (folder / backup.file).read_bytes()
 
 
 def test_a_copy_that_is_being_deleted_is_not_sent(admin: Client, backup: Backup, folder: Path) -> None:

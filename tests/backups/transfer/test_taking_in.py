@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 import pyrage
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from arcweb.backups import manifest as manifests
@@ -16,11 +19,11 @@ from arcweb.backups import seals
 from arcweb.backups.exceptions import SpaceError
 from arcweb.backups.job_handlers.receiving import run_receive
 from arcweb.backups.models import Backup
-from arcweb.backups.transfer import receiving
+from arcweb.backups.transfer import receiving, slots
 from arcweb.jobs.exceptions import JobFailed
 from arcweb.jobs.models import Job
 from tests.backups.made import make_files, on_disk
-from tests.backups.transfer.test_uploads import job_of, send, spooled
+from tests.backups.transfer.test_uploads import URL, job_of, send, spooled
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("folder")]
 
@@ -76,3 +79,49 @@ def test_a_copy_whose_manifest_does_not_fit_leaves_nothing(
     with pytest.raises(SpaceError):
         receiving.accept(data, beside, "x")
     assert on_disk() == set()
+
+
+def test_a_disk_without_links_keeps_a_copy_all_the_same(
+    admin: Client, folder: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = brought(admin, elsewhere, source="redis-state", format_="rdb")
+
+    def refused(*_: Any) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refused)
+    run_receive(job_of())
+    assert (folder / manifest.file.name).read_bytes() == (elsewhere / manifest.file.name).read_bytes()
+    assert spooled() == []
+
+
+def test_a_form_brings_one_file_and_one_short_manifest(
+    admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twice = [SimpleUploadedFile(name, name.encode()) for name in ("one", "two")]
+    assert admin.post(URL, {"data": twice}).status_code == 302
+    assert [path.read_bytes() for path in spooled()] == [b"one"]
+    spooled()[0].unlink()
+    monkeypatch.setattr(manifests, "LONGEST", 1000)
+    assert send(admin, b"x" * 2000, b"{" * 1001).status_code == 413
+    assert spooled() == []
+
+
+def test_an_upload_that_does_not_come_whole_leaves_nothing(admin: Client) -> None:
+    body = (
+        b"--x\r\nContent-Disposition: form-data; name=data; filename=a\r\n"
+        b"Content-Transfer-Encoding: base64\r\n\r\nabc=d\r\n--x--\r\n"
+    )
+    answer = admin.generic("POST", URL, body, "multipart/form-data; boundary=x")
+    assert answer.status_code == 400
+    assert "did not come whole" in answer.content.decode()
+    assert spooled() == []
+
+
+def test_uploads_leave_threads_for_the_pages(admin: Client, settings: Any) -> None:
+    settings.ARC_WEB_THREADS = 4
+    assert slots.take()
+    assert send(admin, b"x" * 2000).status_code == 503
+    assert spooled() == []
+    slots.give_back()
+    assert send(admin, b"x" * 2000).status_code == 302
