@@ -47,6 +47,7 @@ from arcweb.embedded.server_user import ServerUser
 from arcweb.embedded.stack import Stack
 from arcweb.embedded.swap import Swap
 from arcweb.events.actors import SYSTEM
+from arcweb.events.models import Event, EventDetail
 from tests.backups.physical.conftest import Story, now_of, superuser, switch, take
 
 USER = ServerUser("this user", os.getuid(), os.getgid())
@@ -220,6 +221,9 @@ def test_the_whole_way_there_and_back(
     assert ids(here) == [501, 502, 503]
     assert count(here) == 503
     assert not (settings.ARC_BACKUP_DIR / "journal" / "paused").exists()
+    told = Event.objects.get(kind="restore.time-swapped", object_id=journal.id)
+    assert told.data["copies"] == journal.copies
+    assert EventDetail.objects.get(event_id=told.id).actor_name == ME["name"]
     with superuser(here) as connection:  # the application's passwords are those of today
         assert connection.execute("SELECT timeline_id FROM pg_control_checkpoint()").fetchone() == (2,)
     # The new timeline reaches the archive, its history first: its number is not given again.
@@ -254,6 +258,8 @@ def test_the_whole_way_there_and_back(
         connection.execute("ALTER ROLE arc RESET search_path")
     assert any("Accounts are as they were live" in said for said in undone.facts["undo"])
     assert not undone.undoing
+    assert not paused.is_on(settings.ARC_BACKUP_DIR)
+    assert Event.objects.filter(kind="restore.time-undone", object_id=journal.id).count() == 1
     (settings.ARC_BACKUP_DIR / erasures.NAME).unlink()
     assert erased == [(1, {"id": 1})], "what was erased since the restore goes from the cluster of before"
     assert (ids(here), count(here)) == before
