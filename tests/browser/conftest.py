@@ -27,6 +27,8 @@ from tests.waiting import until
 RESULTS = Path(__file__).resolve().parents[2] / "test-results"
 #: Milliseconds that a busy machine may take for anything; five seconds are Playwright's own.
 SOON = 60_000
+#: Milliseconds until a server that was away is seen to be back, by a page that asks by itself.
+BACK_WITHIN = 120_000
 HERE = Path(__file__).parent
 #: Of the site: what is slow is waited for.
 UNHURRIED = {

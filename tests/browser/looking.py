@@ -5,7 +5,7 @@ from __future__ import annotations
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import ConsoleMessage, Page
 
-from tests.browser.conftest import RESULTS
+from tests.browser.conftest import RESULTS, still
 
 #: Each theme and each layout once.
 LOOKS = (("light", 400), ("dark", 1280))
@@ -31,7 +31,7 @@ def faults_of(page: Page, name: str) -> list[str]:
     for theme, width in LOOKS:
         page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
         page.set_viewport_size({"width": width, "height": 900})
-        page.wait_for_timeout(80)
+        still(page)
         if page.evaluate("document.documentElement.scrollWidth > window.innerWidth"):
             faults.append(f"scrolls sideways at {width} px")
         page.screenshot(path=RESULTS / f"page-{name}-{theme}-{width}.png", full_page=True)

@@ -12,14 +12,12 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from arcweb.embedded.stack import Stack
-from tests.browser.conftest import RESULTS, SOON, Site, reload_until
+from tests.browser.conftest import BACK_WITHIN, RESULTS, SOON, Site, reload_until
 from tests.servers.frozen import frozen, whole
 from tests.stack import THROWAWAY
 from tests.waiting import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
-
-BACK_WITHIN = 120_000  # ms
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from tests.browser.conftest import Site
+from tests.browser.conftest import SOON, Site
 from tests.browser.looking import faults_of, listen
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
@@ -101,6 +101,7 @@ def test_a_page_of_one_thing_is_fit_to_be_shown(
         storage_state=cookies[{"refused": "olga", "ended": ""}.get(name, "admin")],
         viewport={"width": 1280, "height": 900},
     )
+    context.set_default_timeout(SOON)
     page = context.new_page()
     faults = listen(page, status)
     answer = page.goto(site.url + address.format(**values))

@@ -12,7 +12,7 @@ from arcweb import paused
 from arcweb.backups.physical import journal as times
 from arcweb.backups.restore import journal as restores
 from arcweb.embedded.stack import Stack
-from tests.browser.conftest import Site, reload_until
+from tests.browser.conftest import BACK_WITHIN, SOON, Site, reload_until
 from tests.browser.looking import faults_of, listen
 from tests.servers.frozen import frozen, whole
 from tests.stack import THROWAWAY
@@ -34,7 +34,7 @@ def cookies(browser: Browser, site: Site) -> Any:
 @pytest.fixture
 def context(browser: Browser, cookies: Any) -> Iterator[BrowserContext]:
     made = browser.new_context(storage_state=cookies, viewport={"width": 1280, "height": 900})
-    made.set_default_timeout(20_000)
+    made.set_default_timeout(SOON)
     yield made
     made.close()
 
@@ -142,6 +142,8 @@ def test_postgresql_is_away(context: BrowserContext, site: Site) -> None:
         page.goto(f"{site.url}/agents/agent/")
         reload_until(page, page.get_by_role("heading", name="PostgreSQL is away"))
         faults = faults_of(page, "away")
+    # The next test, too, needs it back.
+    expect(page.get_by_role("link", name="ops-guide")).to_be_visible(timeout=BACK_WITHIN)
     assert not faults, "\n".join(faults)
 
 
