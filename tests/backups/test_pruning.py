@@ -60,7 +60,13 @@ def test_base_backups_of_another_installation_in_this_cluster_hold_its_log(log: 
 
 
 def test_without_any_base_backup_old_log_goes(log: Path) -> None:
-    assert left(log) == []
+    os.utime(log / NAMES[3])  # of now
+    assert left(log) == [NAMES[3]]
+
+
+def test_without_an_archive_nothing_is_done(log: Path, settings: Any) -> None:
+    settings.ARC_WAL_ARCHIVE_DIR = log / "nowhere"
+    assert archive.prune() == archive.Pruned()
 
 
 def test_those_of_another_cluster_hold_the_log_only_while_there_are_none_of_this_one(log: Path) -> None:

@@ -67,6 +67,8 @@ def test_wrong_usage_and_wrong_wishes(agents: list[Agent], folder: Path) -> None
     code, found = run("create", "--format", "cpio")
     assert (code, found["ok"]) == (1, False)
     assert "known: custom, plain" in found["error"]
+    code, found = run("create", "--format", "base", "--schema", "agents")
+    assert (code, "are for the formats custom and plain" in found["error"]) == (1, True)
     code, found = run("create", "--agent", "nobody")
     assert (code, found["error"]) == (1, "There is no agent with this name or id: nobody.")
 
@@ -171,6 +173,9 @@ def test_list_without_the_database(
             assert (code, found["from"]) == (0, "manifests")
             assert found["backups"][0]["id"] == str(backup.pk)
             assert "PostgreSQL does not answer" in found["troubles"][0]
+            code, found = run("scan")
+            assert (code, found["ok"]) == (1, False)
+            assert "PostgreSQL does not answer" in found["error"]
             code, found = run("create")
     assert (code, found["ok"]) == (1, False)
     assert "PostgreSQL cannot be reached" in found["error"]

@@ -79,6 +79,9 @@ def test_an_absent_file_is_said_to_be_absent_and_pg_wal_is_asked_last(
     (left / NAME).write_bytes(source.read_bytes())
     assert run("restore-wal.sh", folder, NAME, tmp_path / "back", left).returncode == 0
     assert (tmp_path / "back").read_bytes() == source.read_bytes()
+    (folder / NAME).write_bytes(b"in the archive, not compressed")
+    assert run("restore-wal.sh", folder, NAME, tmp_path / "back", left).returncode == 0
+    assert (tmp_path / "back").read_bytes() == b"in the archive, not compressed"
 
 
 def test_the_embedded_server_archives_below_any_path(archiving: Stack) -> None:

@@ -137,6 +137,9 @@ def test_a_copy_deleted_while_it_was_sent_is_taken_out_again(raw: Any) -> None:
     with pytest.raises(BackupError, match="deleted meanwhile"):
         uploading.upload(backup.pk, deleted)
     assert keys(raw) == []
+    with pytest.raises(BackupError, match="is put nowhere"):
+        uploading.upload(backup.pk)
+    assert keys(raw) == []
     assert not Event.objects.filter(kind="backup.uploaded").exists()
 
 
@@ -170,6 +173,9 @@ def test_the_job_sends_waits_for_a_store_that_is_away_and_gives_up_on_one_that_r
     with pytest.raises(RetryLater) as later:
         run_upload(context_of(job, attempt=7))
     assert later.value.seconds == 30 * 64
+    with pytest.raises(RetryLater) as later:
+        run_upload(context_of(job, attempt=8))
+    assert later.value.seconds == 3600
     wire.left = None
     assert run_upload(context_of(job)) == {"checked": "read back from the store, its SHA-256 compared"}
     assert run_upload(context_of(job))  # delivered again
@@ -205,6 +211,7 @@ def test_a_copy_comes_back_into_the_spool_once_and_is_swept(raw: Any) -> None:
     told: list[int] = []
     path = fetching.fetch(backup, told.append)
     assert path.parent == places.spool()
+    assert [place.stat().st_mode & 0o777 for place in (path.parent, path)] == [0o700, 0o600]
     assert hashlib.sha256(path.read_bytes()).hexdigest() == backup.sha256
     assert told[-1] == backup.bytes
     raw.delete_object(Bucket=BUCKET, Key=f"arc/web/{backup.file}")

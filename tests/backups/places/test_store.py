@@ -132,6 +132,13 @@ def test_an_upload_that_is_cut_leaves_nothing_whole(
     assert unfinished(raw) == []  # the next one did
 
 
+def test_unfinished_uploads_of_longer_names_are_somebody_elses(store: S3Store, raw: Any) -> None:
+    for ending in ("", ".another"):
+        raw.create_multipart_upload(Bucket=BUCKET, Key=f"arc/web/{NAME}{ending}")
+    assert store.abort_unfinished(NAME) == 1
+    assert unfinished(raw) == [f"arc/web/{NAME}.another"]
+
+
 def test_an_upload_that_is_stopped_leaves_nothing_at_all(
     store: S3Store, raw: Any, large: tuple[Path, str]
 ) -> None:
@@ -146,6 +153,7 @@ def test_an_upload_that_is_stopped_leaves_nothing_at_all(
     assert unfinished(raw) == []
 
 
+@pytest.mark.usefixtures("quick")  # what came since the last cut is a new beginning
 def test_a_download_that_is_cut_goes_on_where_it_was(
     access: Access, wire: Wire, raw: Any, large: tuple[Path, str]
 ) -> None:
@@ -226,8 +234,9 @@ def test_without_boto3_a_sentence_says_what_to_type(access: Access, monkeypatch:
 
 
 def test_manifests_are_listed_with_whether_their_data_is_there(
-    store: S3Store, small: tuple[Path, str]
+    store: S3Store, raw: Any, small: tuple[Path, str]
 ) -> None:
+    raw.put_object(Bucket=BUCKET, Key="arc/web/below/postgres-3.manifest.json", Body=b"of somebody else")
     for name in ("postgres-1.dump.zst", "postgres-1.manifest.json", "postgres-2.manifest.json"):
         store.put(small[0], name, sha256=small[1])
     assert list(manifests(store)) == [("postgres-1.manifest.json", True), ("postgres-2.manifest.json", False)]

@@ -151,6 +151,27 @@ def test_entries_of_other_kinds_are_refused_by_name(
         loading.read(path, trusted=False)
 
 
+@pytest.mark.parametrize(
+    ("kind", "changes", "said"),
+    [
+        ("SEARCHPATH", {"data": True}, "sets something else"),
+        ("ENCODING", {"copy": "COPY a.b FROM PROGRAM 'id';\n"}, "sets something else"),
+        ("TABLE", {"schema": "pg_catalog"}, "schemas that begin with pg_"),
+        ("SCHEMA", {"name": "pg_ours"}, "schemas that begin with pg_"),
+        ("TABLE", {"data": True}, "has data where pg_dump has none"),
+        ("TABLE", {"copy": "COPY agents.agents (id) FROM stdin;\n"}, "has data where pg_dump has none"),
+        ("TABLE DATA", {"definition": EVIL}, "its entry holds SQL"),
+        ("TABLE DATA", {"data": False}, "do not come by COPY"),
+    ],
+)
+def test_entries_that_hold_more_than_pg_dump_writes_are_refused(
+    source: Sample, kind: str, changes: dict[str, Any], said: str
+) -> None:
+    item = next(item for item in archive.read(BytesIO(source.custom)).items if item.kind == kind)
+    assert entries.from_outside([item]).refusal() == ""
+    assert said in entries.from_outside([replace(item, **changes)]).refusal()
+
+
 def test_a_file_that_pg_restore_reads_otherwise_is_not_restored(
     source: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

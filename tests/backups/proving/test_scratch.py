@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import signal
 import subprocess
 import sys
@@ -43,6 +44,25 @@ def test_what_a_killed_process_left_is_swept_by_the_next(source: Sample) -> None
         assert source.name in sample.scratches()
     with pytest.raises(ValueError, match="is no scratch database"):
         scratch.drop(connection, "arc")
+
+
+def test_a_maker_between_two_sessions_keeps_its_database() -> None:
+    name = f"{scratch.PREFIX}{secrets.token_hex(6)}"
+    with scratch.keeping("test") as maker, scratch.keeping("test") as another:
+        maker.execute(scratch.LOCK, [name])
+        try:
+            scratch.create(maker, name)
+            assert name not in scratch.sweep(another)
+            assert name in sample.scratches()
+            maker.execute(scratch.UNLOCK, [name])
+
+            def gone() -> bool:
+                scratch.sweep(another)
+                return name not in sample.scratches()
+
+            until(gone, 60, "the end of the database whose lock is nobody's")
+        finally:
+            scratch.drop(maker, name)
 
 
 def test_nobody_else_may_connect_to_a_scratch_database() -> None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import os
 import signal
+import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
 from arcweb.backups import manifest as manifests
 from arcweb.backups.commands import create
 from arcweb.backups.commands import verify as command
 from arcweb.backups.models import Backup
 from arcweb.backups.proving import proof
+from tests.backups.copies import copy
 from tests.backups.proving import sample
 from tests.backups.proving.conftest import Sample
 
@@ -34,8 +36,9 @@ def verify(*arguments: str) -> int:
 def test_it_says_each_step_and_ends_with_what_came_of_it(
     source: Sample, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    backup = sample.row(sample.write(folder, source.custom, source.facts))
-    assert verify(str(backup.pk)[:8]) == 0
+    # As SQL text, which is run of ours alone.
+    backup = sample.row(sample.write(folder, source.plain, source.facts, "plain"))
+    assert verify(str(backup.pk)[:8].upper()) == 0
     said = capsys.readouterr()
     assert f"{backup.file} is proven, after" in said.out
     assert "yes  rows       68 rows in 4 tables" in said.out
@@ -56,6 +59,20 @@ def test_it_says_each_step_and_ends_with_what_came_of_it(
     with proof._alone(backup):
         assert verify(str(backup.pk)) == 3
     assert "is being verified already" in capsys.readouterr().err
+
+
+def test_a_beginning_that_two_ids_have_names_neither(capsys: pytest.CaptureFixture[str]) -> None:
+    for last in "12":
+        copy("hashed", pk=uuid.UUID(f"0123abcd-0000-4000-8000-00000000000{last}"))
+    assert verify("0123abcd") == 3
+    assert "More than one id begins with 0123abcd" in capsys.readouterr().out
+
+
+def test_without_our_tables_a_file_alone_is_looked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE backups_backup RENAME TO backups_away")
+    assert verify("0123abcd") == 3
+    assert "There is no" in capsys.readouterr().out
 
 
 def test_a_server_that_is_away_is_no_verdict(

@@ -267,6 +267,13 @@ def test_downloads_leave_threads_for_the_pages(admin: Client, backup: Backup, se
     assert slots._taken == 2
     cut(second)
     cut(again)
+    assert slots.take()
+    assert slots.take()
+    sent = sending.Sending(Path(os.devnull), 0, 0, 0, DownloadLink.objects.all()[0])
+    sent.close()
+    sent.close()  # gives back one, not that of somebody else
+    assert slots._taken == 1
+    slots.give_back()
 
 
 def test_a_file_that_is_gone_or_cut_is_not_sent(admin: Client, backup: Backup, folder: Path) -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
+import uuid
 from collections.abc import Callable
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pyrage
 import pytest
+import zstandard
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
+from django.utils import timezone
 
 from arcweb.backups import manifest as manifests
 from arcweb.backups import seals
@@ -22,6 +26,7 @@ from arcweb.backups.models import Backup
 from arcweb.backups.transfer import receiving, slots
 from arcweb.jobs.exceptions import JobFailed
 from arcweb.jobs.models import Job
+from tests.backups.copies import copy
 from tests.backups.made import make_files, on_disk
 from tests.backups.transfer.test_uploads import URL, job_of, send, spooled
 
@@ -68,6 +73,44 @@ def test_a_bare_dump_is_encrypted_as_every_copy_is_and_comes_once(
     assert Backup.objects.get().encrypted
     assert on_disk() == {one.file, manifests.manifest_name(one.file)}
     assert (folder / one.file).read_bytes().startswith(b"age-encryption.org/v1")
+
+
+@pytest.mark.parametrize(("year", "shown"), [(2100, timezone.now().year), (10_900, 1970)])
+def test_a_bare_dump_that_tells_no_time_that_was_is_never_newer_than_now(
+    admin: Client, take_dump: Callable[[str], bytes], year: int, shown: int
+) -> None:
+    def told(year: int) -> bytes:
+        return b"\0" + (year - 1900).to_bytes(4, "little")
+
+    dump = take_dump("django_session")
+    now = told(datetime.now().astimezone().year)
+    assert now in dump[:60]
+    send(admin, dump.replace(now, told(year), 1), name="their.dump")
+    run_receive(job_of())
+    taken_at = Backup.objects.get().taken_at
+    assert taken_at is not None
+    assert taken_at <= timezone.now()
+    assert taken_at.year == shown
+
+
+def test_a_bare_dump_that_unpacks_without_end_leaves_nothing(
+    admin: Client, monkeypatch: pytest.MonkeyPatch, take_dump: Callable[[str], bytes]
+) -> None:
+    monkeypatch.setattr(receiving, "HARMLESS", 100)
+    monkeypatch.setattr(receiving, "MOST_RATIO", 0)
+    send(admin, zstandard.compress(take_dump("django_session")), name="their.dump")
+    with pytest.raises(JobFailed, match="made to fill a disk"):
+        run_receive(job_of())
+    assert on_disk() == set()
+    assert spooled() == []
+
+
+def test_a_copy_that_is_being_deleted_does_not_come_in(admin: Client, elsewhere: Path) -> None:
+    manifest = brought(admin, elsewhere, source="redis-state", format_="rdb")
+    copy("deleted", pk=uuid.UUID(manifest.id), local=False, delete_trouble="It was begun.")
+    with pytest.raises(JobFailed, match="being taken or deleted just now"):
+        run_receive(job_of())
+    assert on_disk() == set()
 
 
 def test_a_copy_whose_manifest_does_not_fit_leaves_nothing(
