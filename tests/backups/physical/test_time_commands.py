@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentTypeError
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,9 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from arcweb.backups.commands import pitr
-from arcweb.backups.physical import doing
+from arcweb.backups.physical import by_hand, doing
+from arcweb.backups.physical.timeline import Picture, Point, Stretch
+from tests.backups.made import make_copy
 
 TIME = "2026-11-23T07:00:00Z"
 
@@ -67,3 +70,43 @@ def test_what_is_no_time_is_wrong_usage() -> None:
         call_command("backup", "restore-time", "yesterday")
     with pytest.raises(ArgumentTypeError):
         pitr._moment("")
+
+
+@pytest.mark.django_db
+def test_by_hand_each_file_is_opened_and_checked_before_they_are_put_together(
+    settings: Any, tmp_path: Path
+) -> None:
+    settings.ARC_BACKUP_DIR, settings.ARC_WAL_ARCHIVE_DIR = tmp_path, "/the archive\\"
+    whole = make_copy("hashed", format_="base")
+    part = make_copy("hashed", format_="incremental", parent=whole)
+    assert part.manifest is not None
+    part.manifest["file"]["encryption"] = "age"
+    part.save()
+    at = datetime(2026, 11, 1, tzinfo=UTC)
+    point = Point(str(part.pk), part.file, "incremental", at, True, 1, 1, 1, 1, 2**24)
+    picture = Picture(3, [Stretch(point, at, at + timedelta(hours=1), "0" * 24)])
+
+    lines = by_hand.commands(picture, at)
+    assert lines[2:17] == [
+        "set -eu",
+        "mkdir -m 700 part0",
+        f"zstd -dc {tmp_path}/{whole.file} | tar -x -C part0",
+        "pg_verifybackup part0",
+        "mkdir -m 700 part1",
+        f"age --decrypt -i IDENTITY_FILE {tmp_path}/{part.file} | zstd -dc | tar -x -C part1",
+        "pg_verifybackup part1",
+        "pg_combinebackup part0 part1 -o restored",
+        "touch restored/recovery.signal",
+        "cat >> restored/postgresql.auto.conf <<'EOF'",
+        r"restore_command = 'gzip -dc ''/the archive\\''/%f.gz > %p || cp ''/the archive\\''/%f %p'",
+        "recovery_target_time = '2026-11-01 00:00:00+00:00'",
+        "recovery_target_timeline = '3'",
+        "recovery_target_action = 'promote'",
+        "EOF",
+    ]
+    (start,) = (line for line in lines if " start" in line and line.startswith("pg_ctl"))
+    assert "-c archive_command=''" in start, "what is only looked at archives nothing"
+    for moment in (None, at - timedelta(seconds=1)):
+        assert by_hand.commands(picture, moment) == [
+            "# No base backup and log that are known here reach that time."
+        ]
