@@ -153,6 +153,8 @@ def test_manifests_that_are_not_the_copys_own_are_found(source: Sample, folder: 
     for path, data in zip(paths, reversed(kept), strict=True):
         path.write_bytes(data)
     assert "manifest of another copy" in proven(one).trouble
+    outcome = proof.prove_file(folder / one.file)  # what it holds is the same
+    assert (outcome.verdict, "manifest of another copy" in outcome.trouble) == ("bad", True)
     for path, data in zip(paths, kept, strict=True):
         path.write_bytes(data)
     manifest = manifests.read(paths[0])[0]
@@ -162,7 +164,8 @@ def test_manifests_that_are_not_the_copys_own_are_found(source: Sample, folder: 
     paths[0].write_bytes(b"{")
     assert "it is no JSON" in proven(one).trouble
     paths[0].unlink()
-    assert "The manifest is gone" in proven(one).trouble
+    outcome = proven(one)
+    assert (outcome.verdict, "The manifest is gone" in outcome.trouble) == ("bad", True)
     paths[0].write_bytes(kept[0])
     assert proven(one).verdict == "proven"
     assert (one.state, one.trouble) == (Backup.State.VERIFIED, "")
