@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from datetime import UTC, datetime, timedelta
@@ -54,7 +55,23 @@ def test_what_is_none_is_passed_over(tmp_path: Path, text: str) -> None:
     (folder.path / f"{one.id}.json").write_text(text)
     assert folder.read(one.id) is None
     assert folder.all() == []
-    assert folder.read("../../etc/passwd") is None
+    one.id = "../beside"
+    folder.write(one)
+    assert (tmp_path / "beside.json").is_file()
+    assert folder.read("../beside") is None
+
+
+def test_what_another_version_wrote_beside_it_is_passed_over(tmp_path: Path) -> None:
+    folder, kept_times = Folder(tmp_path), times.Journals(tmp_path)
+    one, at_a_time = journal(), times.Journal.begin("2026-01-01T00:00:00+00:00", {})
+    folder.write(one)
+    kept_times.write(at_a_time)
+    for path in (folder.path / f"{one.id}.json", kept_times.path_of(at_a_time)):
+        values = json.loads(path.read_text())
+        values["of_tomorrow"] = values["steps"][0]["of_tomorrow"] = 1
+        path.write_text(json.dumps(values))
+    assert folder.read(one.id) == one
+    assert kept_times.read(at_a_time.id) == at_a_time
 
 
 def test_two_restores_have_names_of_their_own() -> None:
@@ -96,6 +113,7 @@ def test_an_undo_is_possible_for_its_time_and_once() -> None:
     assert not journal(state=FINISHED, keep_until=later, undone_at=earlier).can_undo
     assert not journal(state=FINISHED, keep_until=later, dropped_at=earlier).can_undo
     assert not journal(state=FINISHED, keep_until=later, swap=False).can_undo
+    assert not journal(state=FINISHED, keep_until=later, kind="undo").can_undo
     assert not journal(state=PREPARING, keep_until=later).can_undo
 
 
@@ -132,7 +150,8 @@ def test_old_journals_go_but_for_the_newest_and_those_that_somebody_needs(
         written(1, state=BROKEN),
         written(2, state=DROPPED),
         written(3, state=FINISHED, live_oid=1, keep_until="2026-01-04", dropped_at="2026-01-04"),
-        written(4, state=FINISHED, swap=False),
+        written(4, state=FINISHED, live_oid=1, swap=False, keep_until=day),
+        written(4, state=FINISHED, keep_until=day),  # nothing was live before
     ]
     old_times = [at_a_time(5, state=BROKEN), at_a_time(6, state=FINISHED, dropped_at="2026-01-07")]
     needed = [
@@ -173,6 +192,7 @@ def test_a_full_disk_keeps_nobody_from_the_lock_nor_from_starting_who_settles(
     with full_disk():
         with pytest.raises(OSError, match="File too large"):
             folder.write(journal())
+        assert list(folder.path.iterdir()) == [folder.path / "log"], "nothing half written is left"
         with folder.locked("recovery"):
             assert folder.is_locked()
         assert launching.spawn("recover", "--help") > 0

@@ -17,7 +17,7 @@ from agents.models import Agent
 from arcweb import paused
 from arcweb.backups import erasures
 from arcweb.backups.exceptions import BackupError
-from arcweb.backups.restore import showing
+from arcweb.backups.restore import launching, showing
 from arcweb.backups.restore.journal import ASKED, EXCHANGING, FINISHED, RUNS, WAITING, Folder, Journal
 from arcweb.backups.restore.middleware import PauseMiddleware
 from arcweb.celery import app
@@ -156,12 +156,17 @@ def test_while_it_is_paused_pages_say_so_and_no_task_begins(
         assert answer.status_code == 503
         assert "A backup is being put in place" in answer.content.decode()
         assert answer.headers["Retry-After"]
+        assert answer.headers["Cache-Control"] == "no-store"
+        said = browser.get("/", headers={"HX-Request": "true"})
+        assert (said.status_code, said.headers["Content-Type"]) == (503, "text/plain; charset=utf-8")
+        assert said.content.startswith(b"A backup is being put in place. The database is exchanged")
         assert journal.file not in answer.content.decode(), "anybody reads this page"
         assert browser.post(page(journal, "confirm"), {"typed": "arc"}).status_code == 503
         assert browser.get(reverse("state")).status_code == 200
         answer = browser.get(address, headers={"HX-Request": "true"})
         assert answer.status_code == 200
         assert "Carry over what is newer" in answer.content.decode()
+        assert browser.post(address).status_code == 503
         assert Client().get(page(journal, "progress") + "?token=guessed").status_code == 503
         other = showing.token("another")
         assert Client().get(f"{page(journal, 'progress')}?token={other}").status_code == 503
@@ -171,6 +176,25 @@ def test_while_it_is_paused_pages_say_so_and_no_task_begins(
     assert browser.get("/").status_code == 200
     task()
     assert ran == [1]
+
+
+def test_what_a_killed_restore_left_is_settled_by_whoever_asks_and_not_at_every_request(
+    journals: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[tuple[str, ...]] = []
+    monkeypatch.setattr(launching, "spawn", lambda *arguments: started.append(arguments))
+    journals.make()
+    paused.begin(journals.path.parent, paused.Pause("", "", ""))
+    middleware, request = PauseMiddleware(lambda request: HttpResponse("in")), RequestFactory().get("/")
+    with journals.locked("a restore"):
+        assert middleware(request).status_code == 503
+        assert started == [], "somebody is at it"
+    for _ in range(3):
+        assert middleware(request).status_code == 503
+    assert started == [("recover",)]
+    monkeypatch.setattr("arcweb.backups.restore.middleware.RECOVER_EVERY", 0.0)
+    middleware(request)
+    assert started == [("recover",)] * 2
 
 
 def test_a_pause_whose_recovery_cannot_be_started_is_a_page_and_no_error(journals: Folder) -> None:
