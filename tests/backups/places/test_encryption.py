@@ -153,13 +153,17 @@ def test_the_memory_of_encryption_does_not_grow_with_the_copy(tmp_path: Path) ->
     [
         ({"ARC_BACKUP_S3_KEY_ID": ""}, "backups.E002", "ARC_BACKUP_S3_KEY_ID is not set"),
         ({"ARC_BACKUP_S3_ENDPOINT": "http://s3.example.org"}, "backups.W002", "without TLS"),
+        (
+            {"ARC_BACKUP_S3_ENDPOINT": "http://s3.example.org", "ARC_BACKUP_RECIPIENTS": [key()[1]]},
+            *("backups.W001", "Copies are encrypted"),
+        ),
         ({"ARC_BACKUP_S3_ENDPOINT": "s3.example.org"}, "backups.E002", "is no address"),
         ({"ARC_BACKUP_S3_ENDPOINT": "https://[s3"}, "backups.E002", "is no address"),
         ({}, "", ""),
     ],
 )
 def test_a_store_that_is_half_set_up_is_told(
-    configure: Configure, settings: Any, changed: dict[str, str], id_: str, words: str
+    configure: Configure, settings: Any, changed: dict[str, Any], id_: str, words: str
 ) -> None:
     configure([])
     settings.ARC_BACKUP_S3_BUCKET, settings.ARC_BACKUP_S3_KEY_ID = "copies", "id"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, NoCredentialsError
 
 from arcweb.backups.exceptions import CorruptCopy
 from arcweb.backups.places import s3_words
@@ -225,6 +225,25 @@ def test_an_error_that_nobody_knows_is_told_by_its_code_alone() -> None:
         ClientError({"Error": {"Code": "Odd", "Message": f"{KEY_ID} with {SECRET}"}}, "PutObject"), "It"
     )
     assert str(told) == "It: it says Odd."
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (ClientError({"Error": {"Code": "SlowDown"}}, "PutObject"), Unreachable, "did not answer"),
+        (ClientError({"Error": {"Code": "503"}}, "HeadObject"), Unreachable, "did not answer"),
+        (ClientError({"Error": {"Code": "AccessDenied"}}, "PutObject"), PlaceError, "refuses what the key"),
+        (ClientError({"Error": {"Code": "404"}}, "HeadObject"), PlaceError, "no object or bucket"),
+        (NoCredentialsError(), PlaceError, "set ARC_BACKUP_S3_KEY_ID"),
+    ],
+)
+def test_what_is_tried_again_and_what_needs_a_person(
+    error: Exception, kind: type[PlaceError], words: str
+) -> None:
+    told = s3_words.in_words(error, "It")
+    assert type(told) is kind
+    assert words in str(told)
+    assert s3_words.in_words(ValueError("of our own"), "It") is None
 
 
 def test_without_boto3_a_sentence_says_what_to_type(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -291,6 +291,17 @@ def test_the_job_tells_what_it_does_and_what_came_of_it(source: Sample, folder: 
     assert not Job.objects.filter(kind="backup-prune").exists()
 
 
+@pytest.mark.parametrize("state", ["running", "failed", "deleted"])
+def test_what_is_no_copy_is_not_verified_though_a_file_stands_there(
+    source: Sample, folder: Path, state: str
+) -> None:
+    backup = copy(source, folder, state=state)
+    outcome = proven(backup)
+    assert (outcome.verdict, outcome.result["steps"]) == ("not tried", [])
+    assert "there is no file of it to verify" in outcome.trouble
+    assert (backup.state, events(backup)) == (state, [])
+
+
 def test_a_copy_that_was_deleted_meanwhile_stays_deleted(source: Sample, folder: Path) -> None:
     backup = copy(source, folder)
 
