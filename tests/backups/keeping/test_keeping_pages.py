@@ -9,6 +9,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from arcweb.backups.keeping import deletion
 from arcweb.backups.keeping.changing import set_policy
 from arcweb.backups.models import Backup, Retention
 from arcweb.backups.retention import Policy
@@ -67,6 +68,23 @@ def test_a_policy_is_previewed_before_it_is_set(admin: Client) -> None:
     event = Event.objects.get(kind="retention.changed")
     assert event.data["before"] == "last 7, daily 7, weekly 4, monthly 12, yearly 3"
     assert len(on_disk()) == 8  # nothing was deleted by that
+    assert "which is not set yet" not in text(admin.get(PAGE, {**FIVE})), "it is set"
+
+
+def test_a_policy_that_changes_between_the_look_and_the_lock_stays(
+    admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    form = {**FIVE, "seen": seen(admin)}
+
+    def late(new: Policy, *, seen: Policy) -> None:
+        Retention.objects.update(last=30)
+        set_policy(new, seen=seen)
+
+    monkeypatch.setattr("arcweb.backups.keeping.views.set_policy", late)
+    Retention.objects.create()
+    answer = admin.post(PAGE, form, follow=True)
+    assert "Somebody changed the policy in this moment: look at it again." in text(answer)
+    assert Retention.objects.get().last == 30
 
 
 @pytest.mark.parametrize(
@@ -101,15 +119,18 @@ def test_a_policy_is_set_in_the_place_of_the_one_that_was_seen_alone() -> None:
 
 def test_running_now_takes_the_typed_number_of_what_goes(admin: Client) -> None:
     Retention.objects.create(**FIVE)
-    for days in range(4):
-        make_copy(days=days)
+    copies = [make_copy(days=days) for days in range(4)]
+    assert "Delete them now" in text(admin.get(PAGE))
+    assert "Delete them now" not in text(client_of("viewer").get(PAGE))
     answer = admin.post(f"{PAGE}run/", {"typed": "delete 1 copy"}, follow=True)
     assert "Nothing was deleted: to confirm, type delete 2 copies" in text(answer)
     assert not Job.objects.exists()
     answer = admin.post(f"{PAGE}run/", {"typed": "delete 2 copies"})
     job = Job.objects.get(kind="backup-prune")
     assert answer.headers["Location"] == f"/jobs/job/{job.pk}/change/"
-    assert Event.objects.get(kind="retention.run_asked").data["copies"] == 2
+    asked = Event.objects.get(kind="retention.run_asked").data
+    assert (asked["copies"], asked["bytes"]) == (2, sum(one.bytes or 0 for one in copies[2:]))
+    assert admin.get(PAGE).context["active"] == job
 
 
 def test_who_may_only_look_changes_nothing() -> None:
@@ -132,12 +153,26 @@ def test_a_copy_is_deleted_after_its_name_was_typed(admin: Client) -> None:
     backup = make_copy(days=1)
     url = f"/backups/{backup.pk}/delete/"
     assert f"<kbd>{backup.file}</kbd>" in text(admin.get(url))
-    assert admin.post(url, {"typed": "yes"}).status_code == 409
+    answer = admin.post(url, {"typed": "yes"})
+    assert answer.status_code == 409
+    assert f"Nothing was deleted: type {backup.file} to confirm." in text(answer)
     assert not Job.objects.exists()
     answer = admin.post(url, {"typed": backup.file})
     assert answer.headers["Location"] == f"/jobs/job/{Job.objects.get().pk}/change/"
     assert Backup.objects.get(pk=backup.pk).state == "deleted"
     assert "deleted already" in text(admin.get(url))
+
+
+def test_a_copy_that_changes_while_it_is_decided_about_stays(
+    admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_copy()
+    backup = make_copy(days=1)
+    monkeypatch.setattr(deletion, "claim", lambda *_: None)
+    answer = admin.post(f"/backups/{backup.pk}/delete/", {"typed": backup.file})
+    assert answer.status_code == 409
+    assert "It was changed while it was looked at: look again." in text(answer)
+    assert not Job.objects.exists()
 
 
 def test_the_last_proven_copy_is_refused_in_words(admin: Client) -> None:
@@ -155,17 +190,23 @@ def test_an_operator_pins_with_a_reason_and_unpins(admin: Client) -> None:
     backup = make_copy(days=1)
     url, client = f"/backups/{backup.pk}/pin/", client_of("operator")
     assert client.post(url, {"reason": " "}).status_code == 400
-    answer = client.post(url, {"reason": "before the upgrade"})
-    assert answer.headers["Location"] == f"/backups/{backup.pk}/"
+    answer = client.post(url, {"reason": "before the upgrade"}, follow=True)
+    assert answer.redirect_chain == [(f"/backups/{backup.pk}/", 302)]
+    assert "It is pinned: it stays." in text(answer)
+    again = client.post(url, {"reason": "another"}, follow=True)
+    assert "Nothing was changed: somebody was quicker" in text(again)
     backup.refresh_from_db()
     assert backup.pin_reason == "before the upgrade"
     assert "before the upgrade" in text(client.get(url))
     assert "It is pinned by" in text(admin.get(f"/backups/{backup.pk}/delete/"))
     assert Event.objects.get(kind="backup.pinned").object_id == str(backup.pk)
-    client.post(url, {"unpin": "1"})
+    assert "The pin is out: retention decides again." in text(client.post(url, {"unpin": "1"}, follow=True))
     backup.refresh_from_db()
     assert backup.pinned_at is None
     assert Event.objects.filter(kind="backup.unpinned").exists()
+    gone = make_copy("deleted", days=2)
+    answer = client.post(f"/backups/{gone.pk}/pin/", {"reason": "too late"}, follow=True)
+    assert "Nothing was changed: somebody was quicker, or its files are gone." in text(answer)
 
 
 def test_what_could_not_be_deleted_is_listed_with_its_reason(admin: Client) -> None:
@@ -175,12 +216,17 @@ def test_what_could_not_be_deleted_is_listed_with_its_reason(admin: Client) -> N
     assert "1 not deleted" in page
     assert "Operation not permitted" in page
     assert "Try again now" in page
+    admin.post(f"{PAGE}run/")  # nothing else goes, so that nothing is typed
+    assert Job.objects.filter(kind="backup-prune").count() == 1
 
 
 def test_a_folder_that_cannot_be_read_is_said(admin: Client, folder: Path, settings: object) -> None:
     (folder / "file").write_text("")
     settings.ARC_BACKUP_DIR = folder / "file"  # type: ignore[attr-defined]
     assert "cannot be listed" in text(admin.get(PAGE))
+    answer = admin.post(f"{PAGE}run/", {"typed": "delete 0 copies"}, follow=True)
+    assert "Nothing was deleted: " in text(answer)
+    assert not Job.objects.exists()
 
 
 def test_the_number_of_queries_is_the_same_for_many(admin: Client) -> None:
