@@ -22,6 +22,7 @@ from arcweb.backups.restore import asking, databases, doing, kept, recovery, saf
 from arcweb.backups.restore.journal import BROKEN, FINISHED, WAITING, Journal
 from arcweb.backups.restore.running import Running, folder
 from arcweb.backups.restore.source import of_backup
+from arcweb.events.models import Event
 from tests.backups.restore.conftest import WHO, Filled, World, full_disk, led_to, new_world, superuser
 from tests.backups.restore.test_commands import backup
 
@@ -124,6 +125,8 @@ def test_while_it_is_prepared_live_is_untouched_and_nothing_is_left(at: Lasting,
     assert found is not None
     assert found.state == BROKEN
     assert "not touched" in found.trouble
+    assert found.running_step is None
+    assert Event.objects.filter(kind="restore.failed", object_id=journal.id).count() == 1
     with databases.connected(databases.MAINTENANCE) as outside:
         assert databases.named(outside, journal.new) is None
     assert world.oid() == first
@@ -143,6 +146,8 @@ def test_before_the_renames_live_is_as_it_was(at: Lasting, kind: str, point: str
         journal = begun
     else:
         journal = asking.undo(begun, WHO)
+    told = Event.objects.filter(kind="restore.failed", object_id=journal.id)
+    before = told.count()
     killed(point, lambda: doing.finish(journal))
 
     assert recovery.needed()
@@ -151,6 +156,8 @@ def test_before_the_renames_live_is_as_it_was(at: Lasting, kind: str, point: str
     assert found is not None
     assert found.state == (WAITING if kind == "restore" else BROKEN)
     assert "as it was before" in found.trouble
+    assert found.running_step is None
+    assert told.count() == before + 1
     assert world.oid() == first
     assert can_enter(world)
     assert Agent.objects.count() == agents
@@ -281,6 +288,9 @@ def test_a_new_database_that_does_not_work_is_settled_by_the_one_of_before(at: L
     assert found is not None
     assert found.state == WAITING
     kept.discard(found)
+    assert Event.objects.filter(kind="restore.discarded", object_id=journal.id).count() == 1
+    with databases.connected(databases.MAINTENANCE) as outside:
+        assert databases.named(outside, journal.new) is None
     at.waiting = None
 
 
