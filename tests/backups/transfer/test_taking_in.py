@@ -15,6 +15,7 @@ import pyrage
 import pytest
 import zstandard
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.files.uploadhandler import StopUpload
 from django.test import Client
 from django.utils import timezone
 
@@ -23,7 +24,8 @@ from arcweb.backups import seals
 from arcweb.backups.exceptions import SpaceError
 from arcweb.backups.job_handlers.receiving import run_receive
 from arcweb.backups.models import Backup
-from arcweb.backups.transfer import receiving, slots
+from arcweb.backups.transfer import receiving, slots, spooling
+from arcweb.jobs.context import JobContext
 from arcweb.jobs.exceptions import JobFailed
 from arcweb.jobs.models import Job
 from tests.backups.copies import copy
@@ -159,6 +161,56 @@ def test_an_upload_that_does_not_come_whole_leaves_nothing(admin: Client) -> Non
     assert answer.status_code == 400
     assert "did not come whole" in answer.content.decode()
     assert spooled() == []
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_a_disk_that_takes_no_more_ends_an_upload_in_words(size: int) -> None:
+    """At once, or when what is still in memory is to be written."""
+    handler = spooling.SpoolHandler()
+    handler.new_file("data", "x", "application/octet-stream", None)
+    handler._out.close()
+    handler._out = Path("/dev/full").open("wb")  # noqa: SIM115 - the handler closes it
+
+    def write() -> None:
+        handler.receive_data_chunk(b"x" * size, 0)
+        handler.file_complete(size)
+
+    with pytest.raises(StopUpload):
+        write()
+    assert "could not be written: No space left" in handler.why
+    assert spooled() == []
+
+
+def test_a_spool_that_cannot_be_made_is_told(admin: Client, settings: Any) -> None:
+    settings.ARC_BACKUP_DIR = Path("/dev/null/backups")
+    answer = send(admin, b"x" * 2000)
+    assert answer.status_code == 413
+    assert "The spool of the backups cannot be written" in answer.content.decode()
+
+
+def test_a_fault_of_our_own_leaves_nothing_of_an_upload(
+    admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: Any) -> None:
+        raise RuntimeError("a fault of our own")
+
+    monkeypatch.setattr(receiving, "enqueue", failing)
+    with pytest.raises(RuntimeError, match="of our own"):
+        send(admin, b"x" * 2000)
+    assert spooled() == []
+
+
+def test_a_job_whose_file_was_swept_says_what_to_do() -> None:
+    with pytest.raises(JobFailed, match="not in the spool any longer: upload it again"):
+        run_receive(JobContext(uuid.uuid4(), {"data": "upload-data-1", "manifest": "", "original": "x"}))
+
+
+@pytest.mark.parametrize(("threads", "most"), [(1, 1), (8, 2), (64, 4)])
+def test_some_threads_carry_transfers_and_at_least_one_does(settings: Any, threads: int, most: int) -> None:
+    settings.ARC_WEB_THREADS = threads
+    assert [slots.take() for _ in range(most + 1)] == [True] * most + [False]
+    for _ in range(most):
+        slots.give_back()
 
 
 def test_uploads_leave_threads_for_the_pages(admin: Client, settings: Any) -> None:
