@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from arcweb.backups.exceptions import CorruptCopy
-from arcweb.backups.restore.source import Source
+from arcweb.backups import streams
+from arcweb.backups.exceptions import CorruptCopy, SpaceError
+from arcweb.backups.restore.source import Source, find
 from tests.backups.made import make_files
 
 CONTENT = b"rows and rows " * 500
@@ -47,3 +49,33 @@ def test_what_comes_out_otherwise_is_restored_nowhere(
     with pytest.raises(CorruptCopy, match=words), lying.unpacked():
         pytest.fail("it was unpacked")
     assert list((tmp_path / "spool").iterdir()) == []
+
+
+def test_a_file_beside_the_manifest_of_another_copy_is_not_taken_for_that_one(source: Source) -> None:
+    assert source.manifest is not None
+    assert find(str(source.path)).manifest == source.manifest
+    renamed = source.path.rename(source.path.with_name(f"renamed-{source.path.name}"))
+    assert find(str(renamed)).manifest is None
+    beside = f"{source.path.name.partition('.')[0]}.manifest.json"
+    source.path.with_name(beside).rename(source.path.with_name(f"renamed-{beside}"))
+    with pytest.raises(CorruptCopy, match=f"is the manifest of another copy, {source.path.name}"):
+        find(str(renamed))
+
+
+def test_there_must_be_room_for_what_comes_out(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    for one in (source, replace(source, manifest=None)):
+        monkeypatch.setattr(streams, "free_bytes", lambda path: streams.RESERVE - 1)
+        with pytest.raises(SpaceError, match="MB free, and the unpacked copy needs"), one.unpacked():
+            pytest.fail("it was unpacked")
+    # Of a file without a manifest nobody knows beforehand how much it is.
+    left = iter([2 * streams.RESERVE, streams.RESERVE - 1])
+    monkeypatch.setattr(streams, "free_bytes", lambda path: next(left))
+    with pytest.raises(SpaceError, match="unpacks to more than"), one.unpacked():
+        pytest.fail("it was unpacked")
+
+
+def test_the_time_of_a_file_that_is_not_ours_is_not_believed(source: Source) -> None:
+    """What was erased since is erased from it again: of such a file, everything that ever was."""
+    assert source.manifest is not None
+    assert replace(source, trusted=True).since == source.manifest.taken_at
+    assert replace(source, trusted=False).since == datetime.fromtimestamp(0, UTC)
