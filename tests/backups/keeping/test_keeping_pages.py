@@ -202,7 +202,7 @@ def test_an_operator_pins_with_a_reason_and_unpins(admin: Client) -> None:
     assert Event.objects.get(kind="backup.pinned").object_id == str(backup.pk)
     assert "The pin is out: retention decides again." in text(client.post(url, {"unpin": "1"}, follow=True))
     backup.refresh_from_db()
-    assert backup.pinned_at is None
+    assert (backup.pinned_at, backup.pinned_by, backup.pin_reason) == (None, "", "")
     assert Event.objects.filter(kind="backup.unpinned").exists()
     gone = make_copy("deleted", days=2)
     answer = client.post(f"/backups/{gone.pk}/pin/", {"reason": "too late"}, follow=True)

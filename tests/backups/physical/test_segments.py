@@ -58,6 +58,9 @@ def test_a_hole_ends_what_can_be_reached_and_is_named() -> None:
     steps = segments.descent(1, "")
     present = {Segment(1, number) for number in (2, 3, 5, 6)}
     assert segments.cover(steps, 2, present) == segments.Cover(2, Segment(1, 3), Segment(1, 4).name())
+    # What another timeline wrote beyond is none of this line's.
+    strange = {Segment(1, 2), Segment(2, 9)}
+    assert segments.cover(steps, 2, strange) == segments.Cover(2, Segment(1, 2), "")
     assert segments.cover(steps, 5, present) == segments.Cover(5, Segment(1, 6), "")
     assert segments.cover(steps, 4, present) == segments.Cover(4, None, Segment(1, 4).name())
     assert segments.holes(steps, present) == [Segment(1, 4).name()]
