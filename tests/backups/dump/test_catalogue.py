@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ from django.db import connections
 from django.db.models.functions import Now
 
 from agents.models import Agent
-from arcweb.backups import catalogue
+from arcweb.backups import catalogue, seals
 from arcweb.backups import manifest as manifests
 from arcweb.backups.models import Backup
 from arcweb.backups.querysets import installation
 from arcweb.backups.taking import Options, take
 from arcweb.events.models import Event
+from tests.backups.copies import copy
+from tests.backups.made import make_copy, make_files
 from tests.database.elsewhere.conftest import a_new_connection
 
 
@@ -111,6 +114,7 @@ def test_a_file_that_is_gone_counts_no_longer_until_it_is_back(agents: list[Agen
     assert (code, found["returned"]) == (0, [backup.file])
     backup.refresh_from_db()
     assert (backup.state, backup.local, backup.trouble) == ("written", True, "")
+    assert backup.hashed_at is None
 
 
 def test_a_file_that_is_elsewhere_too_goes_on_counting(agents: list[Agent], folder: Path) -> None:
@@ -121,6 +125,44 @@ def test_a_file_that_is_elsewhere_too_goes_on_counting(agents: list[Agent], fold
     catalogue.scan()
     backup.refresh_from_db()
     assert (backup.state, backup.local) == ("hashed", False)
+
+
+@pytest.mark.django_db
+def test_a_copy_that_lost_its_manifest_alone_is_told_and_not_given_up(folder: Path) -> None:
+    backup = make_copy()
+    (folder / manifests.manifest_name(backup.file)).unlink()
+    found = catalogue.scan()
+    assert (found.gone, found.troubles) == ([], [backup.file + catalogue.ALONE])
+    backup.refresh_from_db()
+    assert (backup.state, backup.local) == ("verified", True)
+
+
+@pytest.mark.django_db
+def test_a_manifest_with_an_id_of_its_own_makes_no_second_copy_of_a_file(folder: Path) -> None:
+    backup = make_copy()
+    path = folder / manifests.manifest_name(backup.file)
+    path.write_text(path.read_text().replace(str(backup.pk), str(uuid.uuid4())))
+    found = catalogue.scan()
+    assert found.troubles == [f"{backup.file} is the file of another copy in the catalogue."]
+    assert Backup.objects.get() == backup
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("state", ["running", "failed"])
+def test_what_is_being_taken_is_left_to_whoever_takes_it(folder: Path, state: str) -> None:
+    made, _ = make_files()
+    copy(state, pk=uuid.UUID(made.id))
+    assert catalogue.scan() == catalogue.Scan()
+    assert Backup.objects.get().state == state
+
+
+@pytest.mark.django_db
+def test_without_the_database_the_seal_alone_tells_a_stranger(folder: Path) -> None:
+    ours, _ = make_files()
+    seals.sealed(ours).write(folder)
+    stranger, _ = make_files()
+    told = {one["id"]: one["elsewhere"] for one in run("list", "--files")[1]["backups"]}
+    assert told == {ours.id: None, stranger.id: True}
 
 
 def test_broken_manifests_are_said_in_sentences(agents: list[Agent], folder: Path) -> None:
