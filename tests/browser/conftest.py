@@ -173,6 +173,16 @@ def browser() -> Iterator[Browser]:
     del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
 
 
+@pytest.fixture(scope="module")
+def signed_in(browser: Browser, site: Site) -> Any:
+    """The cookies of admin; of each file its own, since a test may end all sessions."""
+    context = browser.new_context()
+    site.log_in(context.new_page())
+    state = context.storage_state()
+    context.close()
+    return state
+
+
 @pytest.fixture
 def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
     """A page of a fresh browser profile; the test fails on a script error or a refused (CSP) resource."""

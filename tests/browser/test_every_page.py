@@ -117,16 +117,6 @@ JUDGED = (("light", 400), ("dark", 1280))
 
 
 @pytest.fixture(scope="module")
-def signed_in(browser: Browser, site: Site) -> Any:
-    """The cookies of admin."""
-    context = browser.new_context()
-    site.log_in(context.new_page())
-    state = context.storage_state()
-    context.close()
-    return state
-
-
-@pytest.fixture(scope="module")
 def addresses(browser: Browser, site: Site, signed_in: Any) -> dict[str, str]:
     """Name to path of every page."""
     context = browser.new_context(storage_state=signed_in)

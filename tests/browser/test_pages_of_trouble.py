@@ -22,18 +22,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 ACTOR = {"kind": "user", "id": "1", "name": "admin"}
 
 
-@pytest.fixture(scope="module")
-def cookies(browser: Browser, site: Site) -> Any:
-    context = browser.new_context()
-    site.log_in(context.new_page())
-    state = context.storage_state()
-    context.close()
-    return state
-
-
 @pytest.fixture
-def context(browser: Browser, cookies: Any) -> Iterator[BrowserContext]:
-    made = browser.new_context(storage_state=cookies, viewport={"width": 1280, "height": 900})
+def context(browser: Browser, signed_in: Any) -> Iterator[BrowserContext]:
+    made = browser.new_context(storage_state=signed_in, viewport={"width": 1280, "height": 900})
     made.set_default_timeout(SOON)
     yield made
     made.close()
@@ -155,17 +146,15 @@ def test_the_lists_while_restores_are_under_way(
     shown(context.new_page(), site.url + address, 200, f"{address.strip('/')}-busy", heading)
 
 
-def test_a_restore_under_way(context: BrowserContext, site: Site, under_way: dict[str, Any]) -> None:
-    page = context.new_page()
-    shown(page, f"{site.url}/restores/{under_way['dump'].id}/", 200, "restore-busy", "Restore of")
-    expect(page.get_by_text("Being prepared").first).to_be_visible()
-
-
-def test_a_restore_to_a_time_under_way(
-    context: BrowserContext, site: Site, under_way: dict[str, Any]
+@pytest.mark.parametrize(
+    ("kind", "address", "heading"),
+    [("dump", "/restores/", "Restore of"), ("time", "/point-in-time/", "Restore to a chosen time")],
+)
+def test_a_restore_under_way(
+    context: BrowserContext, site: Site, under_way: dict[str, Any], kind: str, address: str, heading: str
 ) -> None:
     page = context.new_page()
-    shown(page, f"{site.url}/point-in-time/{under_way['time'].id}/", 200, "time-busy", "Restore to a chosen")
+    shown(page, f"{site.url}{address}{under_way[kind].id}/", 200, f"restore-{kind}-busy", heading)
     expect(page.get_by_text("Being prepared").first).to_be_visible()
 
 
