@@ -213,6 +213,7 @@ def test_copies_in_a_store_that_does_not_answer_push_out_none(
     settings.ARC_BACKUP_S3_BUCKET, settings.ARC_BACKUP_S3_ENDPOINT = "copies", "http://127.0.0.1:1"
     settings.ARC_BACKUP_S3_KEY_ID = settings.ARC_BACKUP_S3_SECRET = "nobody's"
     monkeypatch.setattr("arcweb.backups.places.s3.TRIES", 1)
+    assert run("--dry-run")[1]["deleted"] == []
     assert pruning.prune().deleted == []
     assert on_disk() == files_of(old)
 
