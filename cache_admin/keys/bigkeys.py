@@ -14,7 +14,7 @@ from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from cache_admin import masking
 from cache_admin.keys import names
-from cache_admin.keys.pacing import Pace, Progress, Wait
+from cache_admin.keys.pacing import Pace, Progress, Wait, modestly
 from cache_admin.keys.scan import COUNT, SAMPLES, Filters, batches, trips, words
 from cache_admin.keys.values import LENGTHS
 
@@ -71,36 +71,54 @@ def survey(client: Redis, progress: Progress, wait: Wait) -> Survey:
     Keys that SCAN brings twice are counted twice; it does so only while the server resizes its table.
     """
     started = time.monotonic()
-    types: defaultdict[str, Sum] = defaultdict(Sum)
-    prefixes: defaultdict[bytes, Sum] = defaultdict(Sum)
-    heaps: defaultdict[str, list[tuple[int, bytes]]] = defaultdict(list)
+    tally = _Tally()
     looked_at = total = 0
     pace = Pace(PAUSE, wait)
+    with modestly(_tallied(client, tally)) as portions:
+        for _ in portions:
+            looked_at += COUNT
+            if looked_at % (COUNT * 50) == 0 or not total:
+                total = int(client.dbsize())
+            progress(min(looked_at, total), total, "")
+            pace.pause()
+    progress(total, total, "")
+    common = sorted(tally.prefixes.items(), key=lambda item: -item[1].bytes)[:TOP]
+    return Survey(
+        sum(one.keys for one in tally.types.values()),
+        sum(one.bytes for one in tally.types.values()),
+        time.monotonic() - started,
+        dict(sorted(tally.types.items(), key=lambda item: -item[1].bytes)),
+        {names.shown(prefix) or NO_PREFIX: one for prefix, one in common},
+        _top(client, tally.heaps),
+    )
+
+
+@dataclass
+class _Tally:
+    """What was seen so far. heaps: of each type, its largest keys."""
+
+    types: defaultdict[str, Sum] = field(default_factory=lambda: defaultdict(Sum))
+    prefixes: defaultdict[bytes, Sum] = field(default_factory=lambda: defaultdict(Sum))
+    heaps: defaultdict[str, list[tuple[int, bytes]]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, key: bytes, kind: str, size: int) -> None:
+        self.types[kind].add(size)
+        prefix = names.branch(key) or b""
+        named = prefix in self.prefixes or len(self.prefixes) < PREFIXES
+        self.prefixes[prefix if named else OTHERS.encode()].add(size)
+        heap = self.heaps[kind]
+        if len(heap) < TOP:
+            heapq.heappush(heap, (size, key))
+        elif size > heap[0][0]:
+            heapq.heapreplace(heap, (size, key))
+
+
+def _tallied(client: Redis, tally: _Tally) -> Iterator[None]:
+    """Each step adds one portion of the keys."""
     for _, found in batches(client, Filters()):
         for key, kind, size in measure(client, found):
-            types[kind].add(size)
-            prefix = names.branch(key) or b""
-            prefixes[prefix if prefix in prefixes or len(prefixes) < PREFIXES else OTHERS.encode()].add(size)
-            heap = heaps[kind]
-            if len(heap) < TOP:
-                heapq.heappush(heap, (size, key))
-            elif size > heap[0][0]:
-                heapq.heapreplace(heap, (size, key))
-        looked_at += COUNT
-        if looked_at % (COUNT * 50) == 0 or not total:
-            total = int(client.dbsize())
-        progress(min(looked_at, total), total, "")
-        pace.pause()
-    progress(total, total, "")
-    common = sorted(prefixes.items(), key=lambda item: -item[1].bytes)[:TOP]
-    return Survey(
-        sum(one.keys for one in types.values()),
-        sum(one.bytes for one in types.values()),
-        time.monotonic() - started,
-        dict(sorted(types.items(), key=lambda item: -item[1].bytes)),
-        {names.shown(prefix) or NO_PREFIX: one for prefix, one in common},
-        _top(client, heaps),
-    )
+            tally.add(key, kind, size)
+        yield
 
 
 def measure(client: Redis, keys: Sequence[bytes]) -> Iterator[tuple[bytes, str, int]]:

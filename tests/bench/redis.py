@@ -155,7 +155,7 @@ def bench_keys(rounds: int) -> None:
 def bench_beside(rounds: int, report: Report) -> None:
     """A reader's 99th percentile beside browsing and each job, against that beside PINGs, in turns.
 
-    The process that sends PINGs works as hard: what is left is what the server is held up.
+    The process that sends PINGs uses a processor as well: what is left is what the work holds others up.
     """
     from django.conf import settings
 
