@@ -22,7 +22,7 @@ from django.db import DatabaseError, connections
 from arcweb import paused
 from arcweb.backups import catalogue, erasures
 from arcweb.backups.exceptions import BackupError
-from arcweb.backups.physical import cluster, live
+from arcweb.backups.physical import cluster, live, private_server
 from arcweb.backups.physical.journal import (
     BROKEN,
     DROPPED,
@@ -32,6 +32,7 @@ from arcweb.backups.physical.journal import (
     WAITING,
     Journal,
 )
+from arcweb.backups.physical.programs import Programs
 from arcweb.backups.physical.recovery import KEPT, Told, journals, quiet, stepping
 from arcweb.backups.restore import databases
 from arcweb.backups.restore.carry import carry_over, settle_alone
@@ -278,10 +279,10 @@ def _carry(now_live: live.Live, folder: str, target: str) -> list[str]:
         version = int((data / "PG_VERSION").read_text()) * 10_000
     except (OSError, ValueError) as error:
         raise BackupError(f"{data} is no cluster any more ({error}). Nothing was changed.") from error
-    programs = cluster.Programs(version, now_live.stack.user)
+    programs = Programs(version, now_live.stack.user)
     # Log that goes before it is summarised would end the chain of incremental copies.
     keeps = {"wal_level": "replica", "archive_mode": "on", "max_wal_senders": "10", "summarize_wal": "on"}
-    with cluster.running(programs, data, keeps, keep=True) as server:
+    with private_server.running(programs, data, keeps, keep=True) as server:
         server.wait(lambda: None)
         with server.connect(settings.POSTGRES_DB, user=settings.POSTGRES_USER) as new:
             _unhurried(new)

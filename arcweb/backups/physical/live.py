@@ -14,7 +14,7 @@ from django.conf import settings
 from psycopg import sql
 
 from arcweb.backups.exceptions import BackupError, ToolError
-from arcweb.backups.physical import cluster
+from arcweb.backups.physical.programs import Programs
 from arcweb.embedded.errors import EmbeddedError
 from arcweb.embedded.options import stack_from_settings
 from arcweb.embedded.postgres import PORT, SUPERUSER
@@ -87,7 +87,7 @@ def _control(stack: Stack) -> tuple[str, int]:
         return "", 0
     try:
         version = int((folder / "PG_VERSION").read_text()) * 10_000
-        programs = cluster.Programs(version, stack.user)
+        programs = Programs(version, stack.user)
         words = programs.run("pg_controldata", "--pgdata", folder, cwd=folder).decode()
     except (ToolError, OSError, ValueError):
         return "", 0

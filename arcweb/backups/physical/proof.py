@@ -13,8 +13,9 @@ from psycopg import sql
 from arcweb.backups import seals
 from arcweb.backups.exceptions import CorruptCopy, ToolError
 from arcweb.backups.manifest import Manifest
-from arcweb.backups.physical import chain, cluster, copies
+from arcweb.backups.physical import chain, cluster, copies, private_server
 from arcweb.backups.physical.judging import judged
+from arcweb.backups.physical.programs import Programs, account
 from arcweb.backups.processes import run
 from arcweb.backups.proving.ladder import Copy, Ladder, NotTried
 
@@ -57,7 +58,7 @@ def prove(copy: Copy, ladder: Ladder) -> None:
             f"It builds on {', '.join(strangers)}, which was not made here, and whose code would run in the "
             "server: it is not started."
         )
-    programs = cluster.Programs(int(manifest.server.get("version_num", 0)), cluster.account())
+    programs = Programs(int(manifest.server.get("version_num", 0)), account())
     try:
         programs.find("postgres")
     except ToolError as error:
@@ -66,11 +67,11 @@ def prove(copy: Copy, ladder: Ladder) -> None:
     ladder.total = max(1, 2 * raw // MB)
     with cluster.scratch(int(raw * ROOM)) as folder:
         data = unpacked(parts, copy, programs, folder, ladder)
-        with cluster.running(programs, data) as server:
+        with private_server.running(programs, data) as server:
             with ladder.step("start", "starting PostgreSQL on it") as step:
                 try:
                     server.wait(ladder.check)
-                except cluster.NoStart as error:
+                except private_server.NoStart as error:
                     raise judged(error, str(error)) from error
                 step.sentence = "PostgreSQL recovered it to the end of the backup and answers."
             with ladder.step("system", "comparing the system identifier") as step:
@@ -89,7 +90,7 @@ def prove(copy: Copy, ladder: Ladder) -> None:
 
 
 def unpacked(
-    parts: list[Manifest], last: Copy | None, programs: cluster.Programs, folder: Path, ladder: Ladder
+    parts: list[Manifest], last: Copy | None, programs: Programs, folder: Path, ladder: Ladder
 ) -> Path:
     """The cluster that a chain of copies gives, below `folder`. last: the file of the last one, if not in
     ARC_BACKUP_DIR. Raises CorruptCopy, BackupError, OSError."""
@@ -116,7 +117,7 @@ def unpacked(
     return folder / "whole"
 
 
-def same_system(server: cluster.Running, wanted: str) -> str:
+def same_system(server: private_server.Running, wanted: str) -> str:
     """A sentence. Raises CorruptCopy when the copy is of another cluster than its manifest says."""
     with server.connect() as connection:
         row = connection.execute("SELECT system_identifier::text FROM pg_control_system()").fetchone()
@@ -126,7 +127,7 @@ def same_system(server: cluster.Running, wanted: str) -> str:
     return f"It is the cluster {found}, as its manifest says."
 
 
-def read_all(server: cluster.Running, ladder: Ladder) -> Read:
+def read_all(server: private_server.Running, ladder: Ladder) -> Read:
     """Counts every table of every database, page by page. Raises CorruptCopy with the server's words."""
     found = Read()
     with server.connect() as connection:
@@ -153,7 +154,7 @@ def _count(connection: psycopg.Connection[Any], schema: str, table: str) -> int:
 
 
 def _check_structures(
-    programs: cluster.Programs, server: cluster.Running, folder: Path, ladder: Ladder
+    programs: Programs, server: private_server.Running, folder: Path, ladder: Ladder
 ) -> None:
     """Heaps, TOAST and B-trees as pg_amcheck sees them, where it and its extension are installed."""
     try:
@@ -194,7 +195,7 @@ def _check_structures(
         step.sentence = "pg_amcheck found every heap, TOAST table and B-tree sound."
 
 
-def _check_pages(programs: cluster.Programs, data: Path, ladder: Ladder) -> None:
+def _check_pages(programs: Programs, data: Path, ladder: Ladder) -> None:
     with ladder.step("checksums", "checking the checksum of every page") as step:
         try:
             programs.run("pg_checksums", "--check", "--pgdata", data, cwd=data)

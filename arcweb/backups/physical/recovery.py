@@ -19,8 +19,9 @@ from django.conf import settings
 
 from arcweb.backups import seals
 from arcweb.backups.exceptions import BackupError
-from arcweb.backups.physical import chain, cluster, copies, live, timeline
+from arcweb.backups.physical import chain, cluster, copies, live, private_server, timeline
 from arcweb.backups.physical.journal import BROKEN, PREPARING, WAITING, Journal, Journals
+from arcweb.backups.physical.programs import Programs
 from arcweb.backups.physical.timeline import Stretch
 from arcweb.backups.restore.journal import DONE, FAILED, RUNS, SKIPPED, Step, now
 from arcweb.backups.restore.running import in_words
@@ -108,7 +109,7 @@ def _prepare(journal: Journal, now_live: live.Live, told: Told, check: Check) ->
         if len(parts) > 1:
             step.sentence += f" It builds on {len(parts) - 1} more."
     version = int(parts[-1].manifest.server["version_num"])
-    programs = cluster.Programs(version, now_live.stack.user)
+    programs = Programs(version, now_live.stack.user)
     raw = sum(one.manifest.file.raw_bytes for one in parts)
     with stepping(journal, "unpack", told) as step:
         with cluster.scratch(int(raw * ROOM), beside=servers) as scratch:
@@ -169,7 +170,7 @@ def refuse_strangers(parts: list[chain.Item]) -> None:
             )
 
 
-def _unpack(parts: list[chain.Item], programs: cluster.Programs, folder: Path, check: Check) -> Path:
+def _unpack(parts: list[chain.Item], programs: Programs, folder: Path, check: Check) -> Path:
     found = []
     for number, one in enumerate(parts):
         target = folder / f"part{number}"
@@ -187,11 +188,11 @@ def _unpack(parts: list[chain.Item], programs: cluster.Programs, folder: Path, c
 def _recovered(
     journal: Journal,
     now_live: live.Live,
-    programs: cluster.Programs,
+    programs: Programs,
     data: Path,
     moment: datetime,
     check: Check,
-) -> Iterator[cluster.Running]:
+) -> Iterator[private_server.Running]:
     """A server on the new cluster, promoted at that moment.
 
     It keeps its new log for the archive of the live cluster: with an empty archive_command nothing leaves it,
@@ -209,11 +210,11 @@ def _recovered(
     if not now_live.running and now_live.stack.postgres.folder.is_dir():
         options["restore_command"] += f" ../{now_live.stack.postgres.folder.name}/pg_wal"
     try:
-        with cluster.running(programs, data, options, keep=True) as server:
+        with private_server.running(programs, data, options, keep=True) as server:
             server.wait(check)
             yield server
             return
-    except cluster.NoStart as error:
+    except private_server.NoStart as error:
         if TOO_EARLY not in str(error):
             raise
         if now_live.running:
@@ -223,12 +224,12 @@ def _recovered(
             ) from error
     # Nothing was committed after the moment, and nothing can be any more: the log's end is that moment.
     del options["recovery_target_time"]
-    with cluster.running(programs, data, options, keep=True) as server:
+    with private_server.running(programs, data, options, keep=True) as server:
         server.wait(check)
         yield server
 
 
-def _compare(journal: Journal, now_live: live.Live, server: cluster.Running) -> str:
+def _compare(journal: Journal, now_live: live.Live, server: private_server.Running) -> str:
     """Counts the tables of the application's database, here and in the live cluster."""
     with server.connect(settings.POSTGRES_DB) as connection:
         new = live.counted(connection)

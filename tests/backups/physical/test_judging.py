@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from arcweb.backups.exceptions import CorruptCopy, ToolError
-from arcweb.backups.physical import cluster
+from arcweb.backups.physical import private_server
 from arcweb.backups.physical.judging import judged
 from arcweb.backups.physical.recovery import TOO_EARLY
 from arcweb.backups.proving import NotTried
@@ -57,6 +57,6 @@ def test_why_a_server_ended_stands_in_its_last_words_however_often_we_asked_it(t
     log.write_text("\n".join([*asked * 3, reason, *asked * 3, *end]))
     process = subprocess.Popen(["/bin/false"])
     process.wait()
-    with pytest.raises(cluster.NoStart) as raised:
-        cluster.Running(process, tmp_path, log).wait(lambda: None)
+    with pytest.raises(private_server.NoStart) as raised:
+        private_server.Running(process, tmp_path, log).wait(lambda: None)
     assert [line.strip() for line in str(raised.value).splitlines()[1:]] == [reason, *end]
