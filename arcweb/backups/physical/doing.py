@@ -9,7 +9,8 @@ from django.conf import settings
 
 from arcweb import paused
 from arcweb.backups.exceptions import BackupError
-from arcweb.backups.physical import exchange, recovery
+from arcweb.backups.physical import exchange, recovery, removing
+from arcweb.backups.physical.carrying import UNREAD
 from arcweb.backups.physical.journal import (
     ASKED,
     BROKEN,
@@ -136,7 +137,7 @@ def discard(id_: str) -> Journal:
         journal = journals().read(id_)
         if journal is None:
             raise BackupError("There is no such restore.")
-        exchange.discard(journal)
+        removing.discard(journal)
         return journal
 
 
@@ -146,13 +147,13 @@ def tidy() -> list[str]:
     Raises LockedOut while a restore is under way, BackupError.
     """
     with journals().folder.locked("tidy"):
-        return [*_left(), *exchange.sweep()]
+        return [*_left(), *removing.sweep()]
 
 
 def sentence(journal: Journal) -> str:
     """How it stands, for people."""
     if journal.undone_at:
-        unread = f" {exchange.UNREAD}" if exchange.UNREAD in journal.facts.get("undo", ()) else ""
+        unread = f" {UNREAD}" if UNREAD in journal.facts.get("undo", ()) else ""
         return f"Undone: the cluster of before is live. The restored one is kept for a day.{unread}"
     if journal.state == FINISHED:
         kept = (

@@ -1,48 +1,36 @@
-"""What was prepared takes the place of the embedded cluster, and goes back: by renames, PostgreSQL stopped.
+"""What was prepared takes the place of the embedded cluster, and goes back, step by step as the journal says.
 
-Whoever runs `make run` on the data does the renames, asked by a file; where nobody does, this process. What a
-killed process left is settled by the next one that looks.
+What a killed process left is settled by the next one that looks.
 """
 
 from __future__ import annotations
 
-import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import psycopg
 from django.conf import settings
 from django.core.management import call_command
-from django.db import DatabaseError, connections
+from django.db import DatabaseError
 
 from arcweb import paused
-from arcweb.backups import catalogue, erasures
+from arcweb.backups import catalogue
 from arcweb.backups.exceptions import BackupError
-from arcweb.backups.physical import cluster, live, private_server
+from arcweb.backups.physical import carrying, live, removing, renames
 from arcweb.backups.physical.journal import (
     BROKEN,
-    DROPPED,
     EXCHANGING,
     FINISHED,
     PREPARING,
     WAITING,
     Journal,
 )
-from arcweb.backups.physical.programs import Programs
 from arcweb.backups.physical.recovery import KEPT, Told, journals, quiet, stepping
-from arcweb.backups.restore import databases
-from arcweb.backups.restore.carry import carry_over, settle_alone
 from arcweb.backups.restore.journal import SKIPPED, now
 from arcweb.backups.restore.running import in_words
-from arcweb.embedded import restart, swap
-from arcweb.embedded.errors import EmbeddedError
-from arcweb.embedded.files import locked
-from arcweb.embedded.run_lock import holder
-from arcweb.embedded.stack import Stack
+from arcweb.embedded import swap
 from arcweb.embedded.swap import Swap
 from arcweb.events import Actor, record
 from arcweb.events.actors import SYSTEM
@@ -51,14 +39,7 @@ from arcweb.events.sentences import describe
 describe("restore.time-swapped", "put the database back to {object}")
 describe("restore.time-undone", "undid putting the database back to {object}")
 WHY = "The database is being put back to an earlier time."
-#: Seconds that `make run` gets to restart PostgreSQL: it may have to write much before it stops.
-WITHIN = 600.0
 TYPE = "backups.restore"
-#: What people must know about a cluster that took its place while PostgreSQL was stopped.
-UNREAD = (
-    "PostgreSQL was stopped, so nothing could be carried over: accounts with their passwords and "
-    "deactivations, audit events and the catalogue of copies are those of then."
-)
 LEFT = "The process that did this stopped without a word (killed, or its machine went down)."
 
 
@@ -72,12 +53,12 @@ def exchange(journal: Journal, told: Told = quiet) -> None:
         now_live = live.look()
         with _paused(journal, told):
             with stepping(journal, "carry", told) as step:
-                said = _carry(now_live, journal.new, journal.target)
+                said = carrying.carry(now_live, journal.new, journal.target)
                 step.sentence = " ".join(said) or "Nothing."
                 if not now_live.running:
                     step.state = SKIPPED
             with stepping(journal, "exchange", told) as step:
-                step.sentence = _renamed(now_live.stack, Swap(journal.id, journal.new, journal.before))
+                step.sentence = renames.renamed(now_live.stack, Swap(journal.id, journal.new, journal.before))
             with stepping(journal, "settle", told) as step:
                 step.sentence = _settle(journal)
     except BaseException as error:
@@ -89,7 +70,7 @@ def exchange(journal: Journal, told: Told = quiet) -> None:
             notes.write(journal)
         raise
     _finished(journal)
-    _as_it_ran(now_live)
+    renames.as_it_ran(now_live)
 
 
 def undo(journal: Journal, actor: Actor, told: Told = quiet) -> None:
@@ -106,9 +87,9 @@ def undo(journal: Journal, actor: Actor, told: Told = quiet) -> None:
     try:
         # What came after this moment the cluster of before has not: nobody was let in from then on.
         since = journal.step("carry").started_at or journal.target
-        journal.facts["undo"] = _carry(now_live, journal.before, since)
+        journal.facts["undo"] = carrying.carry(now_live, journal.before, since)
         journals().write(journal)
-        _renamed(now_live.stack, Swap(journal.id, journal.before, journal.undone))
+        renames.renamed(now_live.stack, Swap(journal.id, journal.before, journal.undone))
         _undone(journal, actor)
     except BaseException as error:
         journal.trouble = in_words(error)
@@ -120,7 +101,7 @@ def undo(journal: Journal, actor: Actor, told: Told = quiet) -> None:
         raise
     finally:
         paused.end(settings.ARC_BACKUP_DIR)
-    _as_it_ran(now_live)
+    renames.as_it_ran(now_live)
 
 
 def _undo_failed(journal: Journal, trouble: str) -> None:
@@ -145,45 +126,6 @@ def _undone(journal: Journal, actor: Actor) -> None:
     _record("restore.time-undone", journal, actor)
     journal.undoing = ""
     journals().write(journal)
-
-
-def discard(journal: Journal) -> None:
-    """What was prepared goes; the live cluster stays. Raises BackupError while something works on it."""
-    if journal.state != WAITING:
-        raise BackupError(f"There is nothing prepared to discard: the restore is {journal.state}.")
-    _remove(journal.new)
-    journal.state, journal.dropped_at = DROPPED, now()
-    journals().write(journal)
-
-
-def sweep(moment: datetime | None = None) -> list[str]:
-    """Removes clusters whose day is over, and what nobody waits for; sentences. Only of embedded servers."""
-    if not settings.ARC_EMBEDDED:
-        return []
-    moment, said = moment or datetime.now(UTC), []
-    wanted = set()
-    for journal in journals().all():
-        due = bool(journal.keep_until) and datetime.fromisoformat(journal.keep_until) <= moment
-        if journal.state == WAITING and due:
-            discard(journal)
-            said.append(f"{journal.new} was prepared and never confirmed: it is gone.")
-        elif journal.state == FINISHED and due and not journal.dropped_at:
-            _remove(journal.undone if journal.undone_at else journal.before)
-            journal.dropped_at = now()
-            journals().write(journal)
-            said.append(f"The cluster of before the restore to {journal.target} is gone: its day is over.")
-        elif not journal.dropped_at:
-            wanted |= {journal.new, journal.before, journal.undone}
-    waiting = swap.asked(settings.ARC_LAYOUT)
-    wanted |= {waiting.new, waiting.old} if waiting else set()
-    for path in settings.ARC_LAYOUT.real_servers_dir.iterdir():
-        old = moment.timestamp() - path.lstat().st_ctime > KEPT.total_seconds()
-        if not old or path.name in wanted:
-            continue
-        if swap.NAME.fullmatch(path.name) or path.name.startswith(cluster.SCRATCH):
-            shutil.rmtree(path, ignore_errors=True)
-            said.append(f"{path.name} belongs to no restore: it is gone.")
-    return said
 
 
 def settle_left() -> list[str]:
@@ -214,7 +156,7 @@ def _settle_one(journal: Journal) -> str:
         journals().write(journal)
         return f"The restore to {journal.target} was not undone: the restored cluster is live as it was."
     if journal.state == PREPARING:
-        _remove(journal.new)
+        removing.remove(journal.new)
         journal.state, journal.finished_at = BROKEN, now()
         journal.trouble = f"{LEFT} The live cluster was not touched."
         journals().write(journal)
@@ -237,27 +179,14 @@ def _put_back(journal: Journal, trouble: str) -> None:
     journals().write(journal)
 
 
-def _as_it_ran(before: live.Live) -> None:
-    """PostgreSQL is stopped again if it was stopped before, and nobody else looks after it."""
-    if not before.running and holder(before.stack.layout) is None:
-        let_go()
-        before.stack.postgres.stop(lambda words: None)
-
-
 def _is_in_place(journal: Journal) -> bool:
     """Whether the renames have happened, or have begun and will be finished by the next start."""
-    return _happened(Swap(journal.id, journal.new, journal.before))
+    return renames.happened(Swap(journal.id, journal.new, journal.before))
 
 
 def _is_undone(journal: Journal) -> bool:
     """The same of its undo."""
-    return _happened(Swap(journal.id, journal.before, journal.undone))
-
-
-def _happened(wanted: Swap) -> bool:
-    servers: Path = settings.ARC_LAYOUT.real_servers_dir
-    done = swap.done(settings.ARC_LAYOUT)
-    return (done is not None and done.swap == wanted) or (servers / wanted.old).is_dir()
+    return renames.happened(Swap(journal.id, journal.before, journal.undone))
 
 
 @contextmanager
@@ -269,112 +198,6 @@ def _paused(journal: Journal, told: Told) -> Iterator[None]:
         yield
     finally:
         paused.end(settings.ARC_BACKUP_DIR)
-
-
-def _carry(now_live: live.Live, folder: str, target: str) -> list[str]:
-    """Into the cluster of that folder, before anybody works in it: erasures, and what live knows better than
-    the moment `target` (ISO)."""
-    data = now_live.stack.layout.real_servers_dir / folder
-    try:
-        version = int((data / "PG_VERSION").read_text()) * 10_000
-    except (OSError, ValueError) as error:
-        raise BackupError(f"{data} is no cluster any more ({error}). Nothing was changed.") from error
-    programs = Programs(version, now_live.stack.user)
-    # Log that goes before it is summarised would end the chain of incremental copies.
-    keeps = {"wal_level": "replica", "archive_mode": "on", "max_wal_senders": "10", "summarize_wal": "on"}
-    with private_server.running(programs, data, keeps, keep=True) as server:
-        server.wait(lambda: None)
-        with server.connect(settings.POSTGRES_DB, user=settings.POSTGRES_USER) as new:
-            _unhurried(new)
-            if now_live.running:
-                let_go()
-                with now_live.connect(settings.POSTGRES_DB, user=settings.POSTGRES_USER) as old:
-                    _unhurried(old)
-                    said = carry_over(old, new, target, trusted=True)
-            else:
-                said = [UNREAD, *settle_alone(new, settings.POSTGRES_DB)]
-            since = datetime.fromisoformat(target)
-            said += erasures.apply(new, erasures.newer_than(settings.ARC_BACKUP_DIR, since))
-            new.commit()
-        server.stop()
-    return said
-
-
-def _unhurried(connection: psycopg.Connection[Any]) -> None:
-    """In a transaction from now on, without the limits and the search_path of role and database."""
-    connection.execute(databases.UNHURRIED)
-    connection.autocommit = False
-
-
-def _renamed(stack: Stack, wanted: Swap) -> str:
-    """Has the clusters exchanged by whoever looks after PostgreSQL; a sentence. Raises BackupError."""
-    let_go()
-    try:
-        swap.ask(stack.layout, wanted)
-        if holder(stack.layout) is not None:
-            _by_make_run(stack, wanted)
-        else:
-            _here(stack)
-    except EmbeddedError as error:
-        raise BackupError(str(error)) from error
-    done = swap.done(stack.layout)
-    if done is None or done.swap != wanted:
-        if not (stack.layout.real_servers_dir / wanted.new).is_dir():
-            raise BackupError(
-                f"Nothing was exchanged, for {wanted.new} is no longer in "
-                f"{stack.layout.real_servers_dir}: the cluster that was live is live."
-            )
-        raise BackupError(
-            f"PostgreSQL did not start on {wanted.new}: the cluster that was live before is live again."
-        )
-    return f"The cluster of before is kept as {wanted.old} for a day."
-
-
-def _by_make_run(stack: Stack, wanted: Swap) -> None:
-    began = time.time()
-    restart.ask(stack.layout, "a restore to a chosen time")
-    while (found := restart.outcome(stack.layout)) is None or found.ended < began:
-        if time.time() - began > WITHIN:
-            raise BackupError(
-                f"`make run` did not exchange the clusters within {WITHIN:.0f} s, and is not asked any more. "
-                "Look at its output, restart it, then try again."
-            )
-        if holder(stack.layout) is None:
-            _here(stack)
-            return
-        time.sleep(0.1)
-    if not found.well:
-        raise BackupError(found.sentence)
-
-
-def _here(stack: Stack) -> None:
-    """Stops PostgreSQL, exchanges, starts it and looks; it runs afterwards if it ran before."""
-    said: list[str] = []
-    server = stack.postgres
-    with locked(stack.layout.run_dir / "servers.lock"):
-        ran = server.process() is not None
-        wanted = swap.asked(stack.layout)
-        try:
-            server.stop(said.append)
-            server.prepare(said.append)
-            server.start()
-            server.wait_until_ready(said.append)
-            server.initialise(said.append)
-        except EmbeddedError as error:
-            done = swap.done(stack.layout)
-            if wanted is None or done is None or done.swap != wanted:
-                raise
-            server.stop(said.append)
-            swap.ask(stack.layout, wanted.back())
-            server.prepare(said.append)
-            if ran:
-                server.start()
-                server.wait_until_ready(said.append)
-                server.initialise(said.append)
-            raise BackupError(
-                f"PostgreSQL did not start on {wanted.new}, so the cluster that was live before is live "
-                f"again: {error}"
-            ) from error
 
 
 def _settle(journal: Journal) -> str:
@@ -394,13 +217,8 @@ def _settle(journal: Journal) -> str:
     )
 
 
-def let_go() -> None:
-    """This process has no session with a database that is about to be another."""
-    connections.close_all()
-
-
 def _bring_forward() -> None:
-    let_go()
+    renames.let_go()
     call_command("migrate", interactive=False, verbosity=0)
 
 
@@ -408,12 +226,6 @@ def _finished(journal: Journal) -> None:
     journal.state, journal.finished_at = FINISHED, now()
     journal.keep_until = (datetime.now(UTC) + KEPT).isoformat()
     journals().write(journal)
-
-
-def _remove(name: str) -> None:
-    if not swap.NAME.fullmatch(name):
-        raise BackupError(f"{name!r} is no folder of a restore.")
-    shutil.rmtree(settings.ARC_LAYOUT.real_servers_dir / name, ignore_errors=True)
 
 
 def actor_of(journal: Journal) -> Actor:

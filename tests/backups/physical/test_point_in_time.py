@@ -28,11 +28,14 @@ from arcweb.backups.models import Backup
 from arcweb.backups.physical import (
     archive,
     by_hand,
+    carrying,
     chain,
     doing,
     exchange,
     live,
     recovery,
+    removing,
+    renames,
     replication,
     timeline,
 )
@@ -59,7 +62,7 @@ def outside(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The run's own database is not the one that goes back: it is not migrated, and its sessions stay."""
     done: list[str] = []
     monkeypatch.setattr(exchange, "_bring_forward", lambda: done.append("migrated"))
-    monkeypatch.setattr(exchange, "let_go", lambda: None)
+    monkeypatch.setattr(renames, "let_go", lambda: None)
     return done
 
 
@@ -205,7 +208,7 @@ def test_the_whole_way_there_and_back(
         limits.extend(one.execute(f"SELECT {names}").fetchone() for one in (old, new))
         return carry_over(old, new, *arguments, **options)
 
-    monkeypatch.setattr(exchange, "carry_over", carry)
+    monkeypatch.setattr(carrying, "carry_over", carry)
     with superuser(here) as connection:
         connection.execute("ALTER ROLE arc SET search_path = 'elsewhere'")
     with prepared(story.good) as journal:
@@ -268,7 +271,7 @@ def test_the_whole_way_there_and_back(
     # Whatever the cluster of before wrote while it was carried into was summarised.
     assert take("incremental", settings.ARC_BACKUP_DIR).parent == story.incremental.id
     # A day later nothing of it is left.
-    exchange.sweep(datetime.now(UTC) + timedelta(days=2))
+    removing.sweep(datetime.now(UTC) + timedelta(days=2))
     left = [path.name for path in here.layout.real_servers_dir.iterdir() if path.name.startswith("postgres")]
     assert left == ["postgres"]
 
@@ -286,7 +289,7 @@ def test_a_stopped_server_goes_back_too_with_what_it_had_not_archived(
         journal = doing.restore(late, ME)
         assert journal.step("log").state == "skipped"
         assert journal.step("carry").state == "skipped"
-        assert journal.step("carry").sentence.startswith(exchange.UNREAD)
+        assert journal.step("carry").sentence.startswith(carrying.UNREAD)
         assert not live.look().running  # as it was before
         here.start()
         assert 700 in ids(here)
@@ -296,8 +299,8 @@ def test_a_stopped_server_goes_back_too_with_what_it_had_not_archived(
         assert not live.look().running
     finally:
         here.start()
-    assert undone.facts["undo"][0] == exchange.UNREAD
-    assert doing.sentence(undone).endswith(exchange.UNREAD)
+    assert undone.facts["undo"][0] == carrying.UNREAD
+    assert doing.sentence(undone).endswith(carrying.UNREAD)
     # Nothing is known of whom live has shut out since: nobody goes on where he was.
     assert sessions(here) == [("of then", "restored")]
     with superuser(here) as connection:
@@ -383,16 +386,16 @@ def test_an_exchange_for_a_cluster_that_is_gone_is_no_success(
     assert outcome is not None
     assert new.name not in outcome.sentence
 
-    real = exchange._here
+    real = renames._here
 
     def without(stack: Stack) -> None:
         shutil.rmtree(new)
         real(stack)
 
-    monkeypatch.setattr(exchange, "_here", without)
+    monkeypatch.setattr(renames, "_here", without)
     make()
     with pytest.raises(BackupError, match=r"Nothing was exchanged, for postgres\.restored-0badc0de is no"):
-        exchange._renamed(here, wanted)
+        renames.renamed(here, wanted)
     assert ids(here) == before
 
 
@@ -453,7 +456,7 @@ def test_an_undo_whose_cluster_does_not_start_says_what_is_live_and_where_the_ot
     (kept / "PG_VERSION").write_text("18\n")
     for path in (kept / "PG_VERSION", kept):
         here.user.take(path)
-    monkeypatch.setattr(exchange, "_carry", lambda *arguments: [])
+    monkeypatch.setattr(carrying, "carry", lambda *arguments: [])
     aside = servers / f"postgres.failed-{journal.id[:8]}"
     with pytest.raises(BackupError) as raised:
         doing.undo(journal.id, SYSTEM)
@@ -465,7 +468,7 @@ def test_an_undo_whose_cluster_does_not_start_says_what_is_live_and_where_the_ot
     assert found is not None
     assert (found.can_undo, found.is_busy, found.trouble) == (False, False, str(raised.value))
     assert str(aside) in doing.sentence(found)
-    assert exchange.sweep() == []
+    assert removing.sweep() == []
     assert aside.is_dir()
     with pytest.raises(BackupError, match="can be undone"):
         doing.undo(journal.id, SYSTEM)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from arcweb.backups.exceptions import BackupError
-from arcweb.backups.physical import exchange
+from arcweb.backups.physical import removing
 from arcweb.backups.physical.journal import DROPPED, FINISHED, PREPARING, WAITING, Journal
 from arcweb.backups.physical.recovery import journals
 from arcweb.embedded import swap
@@ -38,7 +38,7 @@ def waiting(servers: Path, name: str = "") -> tuple[Journal, Path]:
 
 def test_what_was_prepared_goes(servers: Path) -> None:
     one, made = waiting(servers)
-    exchange.discard(one)
+    removing.discard(one)
     assert not made.exists()
     assert one.state == DROPPED
 
@@ -48,7 +48,7 @@ def test_no_other_folder_is_removed_whatever_the_journal_says(servers: Path, nam
     (servers / "postgres.restored-1a2b3c4d").mkdir()
     one, made = waiting(servers, name)
     with pytest.raises(BackupError, match="is no folder of a restore"):
-        exchange.discard(one)
+        removing.discard(one)
     assert made.is_dir()
     assert one.state == WAITING
 
@@ -58,7 +58,7 @@ def test_only_what_waits_is_discarded(servers: Path, state: str) -> None:
     one, made = waiting(servers)
     one.state = state
     with pytest.raises(BackupError, match=f"nothing prepared to discard: the restore is {state}"):
-        exchange.discard(one)
+        removing.discard(one)
     assert made.is_dir()
 
 
@@ -89,22 +89,22 @@ def test_clusters_go_when_their_day_is_over_and_no_others(servers: Path) -> None
     def left() -> set[str]:
         return {path.name for path in servers.iterdir()}
 
-    assert exchange.sweep() == [], "nobody's day is over"
+    assert removing.sweep() == [], "nobody's day is over"
     assert left() == stay | go
-    said = exchange.sweep(datetime.now(UTC) + timedelta(hours=2))
+    said = removing.sweep(datetime.now(UTC) + timedelta(hours=2))
     assert left() == (stay | go) - {over.new, done.before, undone.undone}
     assert f"{over.new} was prepared and never confirmed: it is gone." in said
-    said = exchange.sweep(datetime.now(UTC) + timedelta(days=2))
+    said = removing.sweep(datetime.now(UTC) + timedelta(days=2))
     assert left() == stay - {undone.before}, "nor what belongs to no restore, a day later"
     assert "base-left belongs to no restore: it is gone." in said
     assert [one.state for one in journals().all() if one.id == over.id] == [DROPPED]
     assert {one.id for one in journals().all() if one.dropped_at} == {over.id, done.id, undone.id}
-    assert exchange.sweep(datetime.now(UTC) + timedelta(days=2)) == []
+    assert removing.sweep(datetime.now(UTC) + timedelta(days=2)) == []
 
 
 def test_where_the_server_is_not_embedded_nothing_is_removed(servers: Path, settings: Any) -> None:
     one = written(1, state=WAITING)
     (servers / one.new).mkdir()
     settings.ARC_EMBEDDED = False
-    assert exchange.sweep(datetime.now(UTC) + timedelta(days=2)) == []
+    assert removing.sweep(datetime.now(UTC) + timedelta(days=2)) == []
     assert (servers / one.new).is_dir()
