@@ -31,6 +31,8 @@ RENEW_EVERY = 20
 BEAT_AWAY_AFTER = 8.0
 
 SILENT = "it does not answer"
+#: Fact of a Redis that answers and takes no changes.
+UNSAVED = "unsaved"
 
 
 class PostgresProbe:
@@ -102,12 +104,15 @@ class RedisProbe:
         if self._client is None:
             self._client = redis_connections.client(self._role, timeout=ANSWER_SECONDS)
         try:
-            redis_connections.ping(self._client)
+            takes_changes = redis_connections.takes_changes(self._client)
         except RedisError as error:
             silent = isinstance(error, RedisTimeout)
             return Finding(
                 False, redis_connections.explain(self._role, error), _reason(error), certain=not silent
             )
+        if not takes_changes:
+            said = "It answers and takes no changes: it could not save its data."
+            return Finding(True, said, facts={"milliseconds": _since(started), UNSAVED: True})
         return _well(started)
 
     def close(self) -> None:
@@ -143,6 +148,7 @@ class WorkerProbe:
             return Finding(None, result.sentence, "its queue does not answer")
         idle = [name for name, queue in result.facts.get("queues", {}).items() if not queue["workers"]]
         reason = f"none serves the queue {' or '.join(idle)}" if result.facts.get("workers") else SILENT
+        reason = _broker_takes_no_changes() or reason
         # A worker may be busy for a second: asked twice.
         return Finding(False, result.sentence, reason, result.facts, certain=False)
 
@@ -188,9 +194,16 @@ class BeatProbe(RedisProbe):
             False,
             f"Celery beat has left {last}: `make run` runs it; by hand it is `celery -A arcweb beat`. If it "
             "runs, its log says what keeps it.",
-            f"it has left {last}",
+            _broker_takes_no_changes() or f"it has left {last}",
             since=datetime.now(UTC) - timedelta(seconds=silence),
         )
+
+
+def _broker_takes_no_changes() -> str:
+    """Why worker and beat cannot go on while Redis answers, fit for a banner; "" when it is not that."""
+    if not servers.state_of("redis-state").facts.get(UNSAVED):
+        return ""
+    return f"{servers.TITLES['redis-state']} takes no changes, since it could not save its data"
 
 
 def _broker_is_away() -> Finding | None:

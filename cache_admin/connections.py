@@ -65,11 +65,18 @@ def ping(client: Redis) -> None:
     One that cannot save its data refuses PING as it refuses writes, while it reads, tells and saves on
     demand as ever: that is no server that is away.
     """
+    takes_changes(client)
+
+
+def takes_changes(client: Redis) -> bool:
+    """False: it answers, and refuses writes until it can save. Raises redis.exceptions.RedisError."""
     try:
         client.ping()
     except exceptions.ResponseError as error:
         if not cannot_save(error):
             raise
+        return False
+    return True
 
 
 def cannot_save(error: BaseException) -> bool:

@@ -113,6 +113,17 @@ def run(
     }
 
 
+def start(client: Redis, command: str) -> bool:
+    """Begin a save in the background; False: one is under way already. Raises SaveError."""
+    try:
+        client.execute_command(command)
+    except ResponseError as error:
+        if "in progress" not in str(error).lower():
+            raise SaveError(f"The server refused {command}: {error}.") from error
+        return False
+    return True
+
+
 def _blocking(client: Redis, tell: Callable[[str], None]) -> None:
     tell("the server writes its snapshot and answers nobody")
     try:
@@ -131,11 +142,7 @@ def _background(
     )
     # The server's clock, in whole seconds as LASTSAVE is.
     started = int(client.time()[0])
-    try:
-        client.execute_command(command)
-    except ResponseError as error:
-        if "in progress" not in str(error).lower():
-            raise SaveError(f"The server refused {command}: {error}.") from error
+    if not start(client, command):
         tell("one was under way already: following that one")
     while True:
         info = client.info("persistence")

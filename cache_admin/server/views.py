@@ -21,6 +21,9 @@ from cache_admin.server import keyspace, overview, saving
 from cache_admin.server.capabilities import capabilities
 from cache_admin.server.overview import PERIODS
 
+#: Seconds a server may take to make the copy of its process that saves: some milliseconds for each GB.
+START_SECONDS = 5.0
+
 
 @require_safe
 @redis_page("Redis")
@@ -64,6 +67,8 @@ def redis_save(request: HttpRequest, role: Role) -> HttpResponse:
     with connections.client(role) as client:
         info = dict(client.info("persistence"))
         keys = int(client.dbsize())
+        # No worker hears of a job through a server that takes no changes, and a save is what mends it.
+        at_once = not way.blocks and not connections.takes_changes(client)
     why_not = capabilities(role).why_not(way.command) or saving.why_not(way, info)
     back = rooms.link("redis_overview", role)
     question = Question(
@@ -74,7 +79,10 @@ def redis_save(request: HttpRequest, role: Role) -> HttpResponse:
         back,
         word=way.command,
         tone="warn" if way.blocks else "idle",
-        note="A job starts it and follows it to its end: the server's OK is only the beginning. Both are "
+        note="This server takes no changes until it could save: the save begins at once, and the job that "
+        "follows it runs when workers can be reached again. Both are events."
+        if at_once
+        else "A job starts it and follows it to its end: the server's OK is only the beginning. Both are "
         "events.",
         leave="Not now",
         refused=why_not,
@@ -92,8 +100,25 @@ def redis_save(request: HttpRequest, role: Role) -> HttpResponse:
             title=f"{way.command} on the {role} role",
             unique_key=f"{saving.JOB_KIND}:{role}:{way.command}",
         )
+    if at_once:
+        return _saved_at_once(request, role, way, back)
     messages.success(request, f"{way.command} is on its way; this page follows it to its end.")
     return HttpResponseRedirect(reverse("admin:jobs_job_change", args=[job.pk]))
+
+
+def _saved_at_once(request: HttpRequest, role: Role, way: saving.Way, back: str) -> HttpResponse:
+    try:
+        with connections.client(role, timeout=START_SECONDS) as client:
+            saving.start(client, way.command)
+    except saving.SaveError as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(
+            request,
+            f"{way.command} has begun. When it ends well the server takes changes again, workers and beat "
+            "are back within a minute, and the job saves once more and tells how that ended.",
+        )
+    return HttpResponseRedirect(back)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -19,7 +19,7 @@ from redis import Redis
 from arcweb import beat, prober, probes, servers
 from arcweb.embedded.stack import Stack
 from arcweb.prober import Prober, Watch
-from arcweb.probes import BEAT_AWAY_AFTER, BeatProbe, PostgresProbe, RedisProbe
+from arcweb.probes import BEAT_AWAY_AFTER, UNSAVED, BeatProbe, PostgresProbe, RedisProbe, WorkerProbe
 from arcweb.servers import Finding
 from tests.servers.frozen import frozen, whole
 from tests.waiting import until
@@ -142,6 +142,9 @@ def test_beat_is_away_after_no_sign_and_well_after_one(own: Stack, settings: Any
         long_ago = datetime.now(UTC) - timedelta(seconds=2 * BEAT_AWAY_AFTER)
         servers.board.note("redis-state", Finding(True, since=long_ago))
         gone = probe()
+        servers.board.note("redis-state", Finding(True, facts={UNSAVED: True}))
+        for of in (probe, WorkerProbe()):
+            assert of().reason == "Redis (state role) takes no changes, since it could not save its data"
     probe.close()
     servers.board.clear()
     assert gone.up is False

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +25,7 @@ from cache_admin.server import saving
 from cache_admin.server.capabilities import forget
 from tests.people import client_of
 from tests.stack import PRODUCT
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db
 PAGES = ["/redis/", "/redis/eviction/", "/redis/config/"]
@@ -152,8 +155,6 @@ def test_a_snapshot_that_fails_is_a_failed_job_and_an_event(
         # A folder stands where the snapshot would be put: OK is answered, and the child fails.
         folder = client.config_get("dir")["dir"]
         name = client.config_get("dbfilename")["dbfilename"]
-    from pathlib import Path
-
     (Path(folder) / name).unlink(missing_ok=True)
     (Path(folder) / name / "in-the-way").mkdir(parents=True)
     run(job.pk)
@@ -164,11 +165,39 @@ def test_a_snapshot_that_fails_is_a_failed_job_and_an_event(
     with connections.client("cache") as client, pytest.raises(ResponseError, match="MISCONF"):
         client.ping()
     assert "could not write to its disk" in body(admin.get("/redis/?role=cache"))
-    assert probes.RedisProbe("cache")().up
+    looked = probes.RedisProbe("cache")()
+    assert looked.up
+    assert looked.facts[probes.UNSAVED]
     assert "could not save its data" in health.check_redis("cache").sentence
     assert samplers.take("cache")["unsaved"]
     server = next(one for one in stack.servers if one.name == "valkey-cache")
     assert server.state() == "ready"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_server_that_could_not_save_is_mended_from_its_page_though_no_worker_can_be_reached(
+    admin: Client, throwaway_stack: Any, settings: Any
+) -> None:
+    stack = throwaway_stack(postgres=False)
+    settings.REDIS_STATE_URL = stack.layout.redis_url("state")
+    address = "/redis/save/?role=state&command=BGSAVE"
+    with connections.client("state") as client:
+        assert "A job starts it" in body(admin.get(address))
+        client.config_set("save", "3600 1")
+        in_the_way = Path(client.config_get("dir")["dir"]) / client.config_get("dbfilename")["dbfilename"]
+        in_the_way.unlink(missing_ok=True)
+        (in_the_way / "full").mkdir(parents=True)
+        client.execute_command("BGSAVE")
+        until(lambda: not connections.takes_changes(client))
+        assert "the save begins at once" in body(admin.get(address))
+        shutil.rmtree(in_the_way)
+        response = admin.post(address, follow=True)
+        assert response.redirect_chain == [("/redis/?role=state", 302)]
+        assert "BGSAVE has begun" in body(response)
+        until(lambda: connections.takes_changes(client))
+        assert client.set("key", "value")
+    assert Job.objects.get().state == Job.State.QUEUED
+    assert Event.objects.filter(kind="redis.save_started", object_id="state").count() == 1
 
 
 @pytest.mark.usefixtures("own_cache")  # nobody else saves there
