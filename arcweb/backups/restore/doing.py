@@ -8,6 +8,7 @@ from pathlib import Path
 from arcweb.backups.exceptions import BackupError
 from arcweb.backups.models import Backup
 from arcweb.backups.restore import source as sources
+from arcweb.backups.restore.finishing import Finishing
 from arcweb.backups.restore.journal import (
     ASKED,
     BROKEN,
@@ -19,6 +20,7 @@ from arcweb.backups.restore.journal import (
     now,
 )
 from arcweb.backups.restore.kept import NOBODY
+from arcweb.backups.restore.preparing import Preparing
 from arcweb.backups.restore.running import Running, folder, in_words
 from arcweb.backups.restore.source import Source
 
@@ -32,13 +34,13 @@ def quiet(step: Step) -> None:
 def prepare(journal: Journal, source: Source, told: Told = quiet, *, live_is_broken: bool = False) -> None:
     """Up to the confirmation. Raises LockedOut, BackupError."""
     with folder().locked(journal.id):
-        Running(journal, told).prepare(source, live_is_broken=live_is_broken)
+        Preparing(journal, told).prepare(source, live_is_broken=live_is_broken)
 
 
 def finish(journal: Journal, told: Told = quiet, *, live_is_broken: bool = False) -> None:
     """From the confirmation to the end. Raises LockedOut, BackupError."""
     with folder().locked(journal.id):
-        Running(journal, told).finish(live_is_broken=live_is_broken)
+        Finishing(journal, told).finish(live_is_broken=live_is_broken)
 
 
 def take_up(id_: str, told: Told = quiet) -> Journal:
@@ -53,7 +55,7 @@ def take_up(id_: str, told: Told = quiet) -> Journal:
             Running(journal, told).put_back(NOBODY)
             raise BackupError(NOBODY)
         if journal.state == CONFIRMED:
-            Running(journal, told).finish()
+            Finishing(journal, told).finish()
             return journal
         try:
             found = _source(journal)
@@ -61,7 +63,7 @@ def take_up(id_: str, told: Told = quiet) -> Journal:
             journal.state, journal.trouble, journal.finished_at = BROKEN, in_words(error), now()
             journals.write(journal)
             raise
-        Running(journal, told).prepare(found)
+        Preparing(journal, told).prepare(found)
         return journal
 
 

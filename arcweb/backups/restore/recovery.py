@@ -20,8 +20,9 @@ from arcweb import paused
 from arcweb.backups.exceptions import BackupError, LockedOut
 from arcweb.backups.physical import journal as times
 from arcweb.backups.restore import databases, exchange, health, telling
+from arcweb.backups.restore.finishing import Finishing
 from arcweb.backups.restore.journal import BROKEN, DONE, EXCHANGING, FAILED, PREPARING, Journal, now
-from arcweb.backups.restore.running import Running, folder, in_words
+from arcweb.backups.restore.running import folder, in_words
 
 logger = logging.getLogger(__name__)
 KILLED = "The process that did this stopped without a word (killed, or its machine went down)."
@@ -115,7 +116,7 @@ def _try(journal: Journal, said: list[str], left: list[Left]) -> None:
 
 
 def _settle(journal: Journal) -> str:
-    running = Running(journal)
+    running = Finishing(journal)
     journal.facts.pop("unsettled", None)
     if journal.state == EXCHANGING:
         if running.is_exchanged():

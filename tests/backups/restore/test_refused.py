@@ -241,7 +241,7 @@ def test_a_new_database_that_does_not_work_gives_its_place_back(
     monkeypatch.setattr(safety, "take", world.backup)
     with databases.connected(journal.new) as connection_:
         connection_.execute("ALTER TABLE events.events RENAME TO gone")
-    monkeypatch.setattr("arcweb.backups.restore.running.carry_over", lambda *_, **__: [])
+    monkeypatch.setattr("arcweb.backups.restore.finishing.carry_over", lambda *_, **__: [])
     asking.confirmed(journal, world.live, WHO)
     with pytest.raises(
         BackupError, match=r"the one of before is live again: It lacks the tables events\.events"
