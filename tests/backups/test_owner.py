@@ -15,7 +15,7 @@ from django.db import connection
 from django.utils import timezone
 
 from arcweb.alarms import find_alarm
-from arcweb.backups import alarms, catalogue, pruning, seals, telling
+from arcweb.backups import alarms, catalogue, pruning, seals, taking, telling
 from arcweb.backups.keeping import deletion
 from arcweb.backups.manifest import Manifest
 from arcweb.backups.models import Backup, Retention
@@ -65,12 +65,19 @@ def test_an_installation_is_known_by_its_database_alone() -> None:
 
 
 def test_neither_headline_nor_alarms_know_copies_of_others() -> None:
-    copy(age=timedelta(hours=60), raw_bytes=20_000_000)
+    mine = copy(age=timedelta(hours=60), raw_bytes=20_000_000)
     for hours in (5, 4, 3):
         copy(age=timedelta(hours=hours), owner=OTHER, raw_bytes=hours)
     copy("bad", owner=seals.ELSEWHERE)
+    copy("failed", age=timedelta(hours=1), owner=OTHER)
+    copy(age=timedelta(days=9), owner=OTHER, format="plain", bytes=10**15)
     ours = standings()[0]
     assert (ours.ago, ours.copies, ours.proven, ours.bad) == ("2 d 12 h ago", 1, 1, 0)
+    assert ours.failures == 0
+    assert telling.installed_at() == mine.created_at
+    room = telling.fits()
+    assert room is not None
+    assert room.largest == mine
     assert ours.state == "bad"
     alarm = find_alarm("backups.age")
     assert alarm is not None
@@ -98,6 +105,14 @@ def test_retention_neither_counts_nor_deletes_copies_of_others() -> None:
     assert {one.file for one in (ours, *others)} < on_disk()
     assert deletion.why_not(others[0]) == ""
     assert "the last proven copy" in deletion.why_not(ours)
+
+
+def test_the_next_copy_expects_the_size_of_our_last_one() -> None:
+    ours = make_copy(days=2)
+    make_copy(owner=OTHER)
+    last = taking._last(taking.Options())
+    assert last is not None
+    assert last.id == str(ours.pk)
 
 
 def test_a_scan_tells_ours_from_others_by_seal_and_name(folder: Path) -> None:
@@ -154,20 +169,28 @@ def test_a_key_that_is_put_back_makes_copies_ours_again(folder: Path, settings: 
     catalogue.scan()
     assert set(Backup.objects.values_list("owner", flat=True)) == {seals.ELSEWHERE}
     settings.SECRET_KEY_FALLBACKS = [key]
+    taken = make_copy(owner=installation())  # before manifests said whose they are
+    sealed = seals.sealed(Manifest.from_json(taken.manifest))
+    Backup.objects.filter(pk=taken.pk).update(manifest=sealed.to_json())
     catalogue.scan()
     owners = {str(pk): owner for pk, owner in Backup.objects.values_list("pk", "owner")}
-    assert owners == {made.id: installation(), other.id: OTHER, bare.id: seals.ELSEWHERE}
+    ours = dict.fromkeys((made.id, str(taken.pk)), installation())
+    assert owners == ours | {other.id: OTHER, bare.id: seals.ELSEWHERE}
 
 
 def test_the_migration_finds_the_strangers_among_what_was_found() -> None:
     taken, found, stranger = make_copy(), make_copy(trigger="found"), make_copy(trigger="found")
     sealed = seals.sealed(Manifest.from_json(found.manifest))
     Backup.objects.filter(pk=found.pk).update(manifest=sealed.to_json())
+    named = make_copy(trigger="found")
+    says = seals.sealed(replace(Manifest.from_json(named.manifest), installation=OTHER))
+    Backup.objects.filter(pk=named.pk).update(manifest=says.to_json())
     broken, failed = copy("bad", trigger="found"), copy("failed")
     import_module("arcweb.backups.migrations.0004_owner").find_strangers(apps, None)
     owners = dict(Backup.objects.values_list("pk", "owner"))
     here = dict.fromkeys((taken.pk, failed.pk), installation())
-    assert owners == here | {found.pk: "", stranger.pk: "elsewhere", broken.pk: "elsewhere"}
+    strangers = dict.fromkeys((stranger.pk, broken.pk), seals.ELSEWHERE)
+    assert owners == here | strangers | {found.pk: "", named.pk: OTHER}
     become_another()
     assert {one.pk for one in Backup.objects.marked() if not one.elsewhere} == {found.pk}
 

@@ -111,11 +111,14 @@ def test_rights_settings_limit_and_comment_of_live_go_along_and_back(world: Worl
         world,
         service,
         "REVOKE SELECT ON agents.agents FROM {role}",
+        "GRANT USAGE ON SCHEMA agents TO {role} WITH GRANT OPTION",
         "ALTER DATABASE {live} RESET work_mem",
         "ALTER DATABASE {live} CONNECTION LIMIT 40",
     )
     world.undo(journal)
     assert asked(world.live, RIGHTS, r=service) == (False, True, False, True, True, False, True, False)
+    passed_on = "SELECT has_schema_privilege(%(r)s, 'agents', 'USAGE WITH GRANT OPTION')"
+    assert asked(world.live, passed_on, r=service) == (True,)
     assert asked(world.live, OF_DATABASE)[0] == 40
     assert asked(world.live, OF_DATABASE)[3] != "9MB", "what was taken away since stays away"
 
@@ -138,6 +141,7 @@ def test_what_the_role_may_not_carry_over_is_said_before_with_its_statement(
         "ALTER ROLE {role} IN DATABASE {live} SET search_path TO agents, public",
         "ALTER ROLE {role} IN DATABASE {live} SET app.key TO 'a secret'",
         "ALTER DATABASE {live} SET log_min_duration_statement TO '5s'",
+        "ALTER DATABASE {live} SET work_mem TO '9MB'",  # this it may
         "ALTER DEFAULT PRIVILEGES FOR ROLE {role} GRANT SELECT ON TABLES TO arc",
         "ALTER TABLE agents.documents OWNER TO {role}",
         "GRANT SELECT, UPDATE (name) ON agents.documents TO arc",
@@ -231,14 +235,27 @@ def test_an_undo_leaves_alone_what_the_restore_could_not_give_and_nobody_gave_by
     )
     journal = world.restore()
     assert len(journal.facts["by_hand"]) == 6
-    # One of them is given, and another value.
-    run_above(world, service, "ALTER DATABASE {live} SET log_temp_files TO '2MB'")
+    # One of them is given, and another value; and more than a restore names in its sentence.
+    given = {
+        "commit_delay": "1",
+        "deadlock_timeout": "2s",
+        "log_min_duration_sample": "5s",
+        "log_statement_sample_rate": "0.5",
+        "log_temp_files": "2MB",
+        "log_transaction_sample_rate": "0",
+    }
+    run_above(
+        world,
+        service,
+        "GRANT INSERT ON agents.documents TO {role}",  # who owns the one of before, and needs it not
+        *(f"ALTER DATABASE {{live}} SET {name} TO '{value}'" for name, value in given.items()),
+    )
 
     undo = world.undo(journal)
 
-    assert undo.step("carry").sentence.split("may not: ")[1].split("; ") == [
-        f"""ALTER DATABASE "{world.live}" SET "log_temp_files" TO '2MB';"""
-    ]
+    assert undo.step("carry").sentence.split("may not: ")[1] == " ".join(
+        f"""ALTER DATABASE "{world.live}" SET "{name}" TO '{value}';""" for name, value in given.items()
+    )
     assert asked(world.live, "SELECT tableowner FROM pg_tables WHERE tablename = 'documents'") == (service,)
     of_before = "SELECT current_setting('log_min_duration_statement')"
     assert asked(world.live, of_before) == ("5s",)
@@ -307,6 +324,7 @@ def test_a_revoked_right_on_a_column_does_not_come_back_and_what_is_newer_keeps_
         above.execute(sql.SQL("GRANT UPDATE (name) ON agents.agents TO {}").format(who))
         above.execute("CREATE SEQUENCE agents.numbers")
         above.execute("ALTER SEQUENCE agents.numbers OWNER TO arc")
+        above.execute(sql.SQL("GRANT SELECT ON agents.numbers TO {}").format(who))
     # SQL text has the rights in it.
     world.copies = {"plain": str(taking.take(taking.Options(format="plain")).pk)}
     with superuser(world.live) as above:
@@ -324,6 +342,8 @@ def test_a_revoked_right_on_a_column_does_not_come_back_and_what_is_newer_keeps_
 
     journal = world.restore("plain")
     assert asked(world.live, may, r=service, c="name") == (False,)
+    still = "SELECT has_sequence_privilege(%(r)s, 'agents.numbers', 'SELECT')"
+    assert asked(world.live, still, r=service) == (True,), "who owns it in live keeps what the copy gives"
     assert [one["statement"] for one in journal.facts["by_hand"]] == [
         f'ALTER SEQUENCE agents.numbers OWNER TO "{service}";',
         'GRANT SELECT ON SEQUENCE agents.numbers TO "arc";',
@@ -332,3 +352,18 @@ def test_a_revoked_right_on_a_column_does_not_come_back_and_what_is_newer_keeps_
     world.undo(journal)
     assert asked(world.live, may, r=service, c="newer") == (True,)
     assert asked(world.live, "SELECT count(*) FROM pg_default_acl WHERE defaclnamespace <> 0") == (1,)
+
+
+def test_a_live_of_another_descent_takes_back_no_right_that_a_copy_of_ours_gives(
+    world: World, service: str
+) -> None:
+    run_above(world, service, "GRANT SELECT ON agents.agents TO {role}")
+    world.copies = {"plain": str(taking.take(taking.Options(format="plain")).pk)}
+    run_above(
+        world,
+        service,
+        "REVOKE SELECT ON agents.agents FROM {role}",
+        "UPDATE django_migrations SET applied = applied - interval '1 s'",
+    )
+    world.restore("plain")
+    assert asked(world.live, RIGHTS, r=service)[0], "it never knew this service"
