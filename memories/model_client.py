@@ -18,6 +18,10 @@ class ModelServerError(Exception):
     """The model server is away, slow or refuses; the message is a sentence."""
 
 
+class ModelServerRefusedError(ModelServerError):
+    """It will not embed these very texts; others may work."""
+
+
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: str, timeout: float) -> None:
         super().__init__("localhost", timeout=timeout)
@@ -66,9 +70,8 @@ def embed(server: str, texts: Sequence[str], *, timeout: float) -> Vectors:
             "and its log is model.log."
         ) from error
     if status != 200:
-        raise ModelServerError(
-            f"The local model's process answered {status}: {body[:200].decode(errors='replace')}"
-        )
+        failure = ModelServerRefusedError if status == 400 else ModelServerError
+        raise failure(f"The local model's process answered {status}: {body[:200].decode(errors='replace')}")
     return np.frombuffer(body, dtype="<f4").reshape(len(texts), int(dimensions))
 
 

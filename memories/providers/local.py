@@ -7,12 +7,17 @@ from collections.abc import Callable, Sequence
 
 from memories import model_client
 from memories.models import DIMENSIONS
-from memories.providers.base import ProviderUnavailableError
+from memories.providers.base import ProviderRefusedError, ProviderUnavailableError
 from memories.vectors import BadVectorsError, Vectors, checked
 
 #: The model reads 256 tokens but was trained on 128, two of which are its own (its model card); shorter
 #: chunks find more: docs/DECISIONS.md has the figures.
 CHUNK_TOKENS = (50, 126)
+#: Characters of a text that are sent. Of its 256 tokens 254 are the text's, and its tokenizer makes at least
+#: one of each word: one of more than 100 characters is a single token without a meaning. With a space after
+#: each that is 25,654; only behind gaps and words of hundreds of characters would it have read further. A
+#: whole batch then stays far below the model server's limit, however long the contents of other services.
+LONGEST = 32_000
 
 
 class LocalProvider:
@@ -30,9 +35,12 @@ class LocalProvider:
         self._server = server
 
     def _vectors(self, texts: Sequence[str], deadline: float) -> Vectors:
+        texts = [text[:LONGEST] for text in texts]
         if self._server:
             try:
                 raw = model_client.embed(self._server, texts, timeout=deadline)
+            except model_client.ModelServerRefusedError as error:
+                raise ProviderRefusedError(str(error)) from error
             except model_client.ModelServerError as error:
                 raise ProviderUnavailableError(str(error)) from error
         else:

@@ -14,11 +14,13 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import numpy as np
 import pytest
+from django.db import connection
 
-from memories import model_client
+from memories import embed, model_client
 from memories.local_model import get_model
 from memories.model_server import application
-from memories.providers import ProviderUnavailableError
+from memories.models import Memory
+from memories.providers import ProviderRefusedError, ProviderUnavailableError
 from memories.providers.local import LocalProvider
 
 ROOT = Path(__file__).parents[2]
@@ -70,6 +72,35 @@ def test_the_model_server_refuses_nonsense_in_words(server: str) -> None:
         model_client.embed(server, [], timeout=120)
     with pytest.raises(model_client.ModelServerError, match="1 to 256 strings"):
         model_client.embed(server, ["x"] * 257, timeout=120)
+
+
+def test_a_text_as_long_as_256_tokens_can_be_is_read_to_its_last_token() -> None:
+    longest = ("ⴰ" * 100 + " ") * 253  # words of 100 characters that the model does not know are a token each
+    embed_text = LocalProvider("").embed
+    assert not np.allclose(*embed_text([f"{longest}cat", f"{longest}bond"]))
+    assert np.allclose(*embed_text([f"{longest}cat cat", f"{longest}cat bond"])), "it reads no further"
+
+
+def test_a_refusal_by_the_model_server_is_one_of_these_texts(server: str) -> None:
+    with pytest.raises(ProviderRefusedError, match="256 strings"):
+        LocalProvider(server).embed(["x"] * 257)
+
+
+LARGE = "INSERT INTO agents.memories (content) VALUES (%s || repeat('ebb and flow ', %s))"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("megabytes", "rows"), [(33.0, 1), (2.1, 16)])
+def test_large_contents_of_one_service_do_not_keep_those_of_others_waiting(
+    server: str, megabytes: float, rows: int
+) -> None:
+    with connection.cursor() as cursor:
+        for number in range(rows):
+            cursor.execute(LARGE, [f"{number} ", int(megabytes * 1024**2 / 13)])
+        cursor.execute("INSERT INTO agents.memories (content) VALUES ('a short one')")
+    result = embed.embed_waiting(LocalProvider(server))
+    assert (result.embedded, result.refused) == (rows + 1, 0)
+    assert Memory.objects.state_counts()["embedded"] == rows + 1
 
 
 def test_a_model_server_that_is_away_or_silent_is_told_in_time(tmp_path: Path) -> None:
