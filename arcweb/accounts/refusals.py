@@ -29,7 +29,7 @@ def refused(request: HttpRequest, exception: Exception) -> HttpResponse:
     user = request.user
     reason = "Nothing was done. Log in as somebody who may do this."
     if user.is_authenticated:
-        reason = _reason(user)
+        reason = str(exception) or _reason(user)
         try:
             _record(request, user)
         except DatabaseError:  # the refusal stands, whether or not it can be written down

@@ -67,11 +67,11 @@ class JobAdmin(LargeTable):
         return rows.defer("params", "result")
 
     def prepare_rows(self, request: HttpRequest, rows: list[Any]) -> None:
-        """Which of the buttons a row has; asked once, for the permissions are the same for all."""
+        """Which of the buttons a row has; the user's permissions are read once, for all rows."""
         may = {verb: request.user.has_perm(f"jobs.{verb}_job") for verb in ("cancel", "retry")}
         for job in rows:
             job.may_cancel = may["cancel"] and job.can_cancel
-            job.may_retry = may["retry"] and job.can_retry
+            job.may_retry = may["retry"] and job.can_retry and request.user.has_perm(job.retry_permission)
 
     @admin.display(description="job")
     def name(self, job: Job) -> str:

@@ -6,12 +6,13 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from arcweb.jobs import ledger
+from arcweb.jobs import ledger, registry
 from arcweb.jobs.models import Job
 
 
@@ -41,9 +42,15 @@ def cancel(request: HttpRequest, job_id: UUID) -> HttpResponse:
 
 
 @require_POST
-@permission_required("jobs.retry_job", raise_exception=True)
+@permission_required(registry.RETRY, raise_exception=True)
 def retry(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    """Queues it again, for those who might start such a job themselves: theirs is the second start."""
     job = get_object_or_404(Job, pk=job_id)
+    if not request.user.has_perm(job.retry_permission):
+        raise PermissionDenied(
+            f"Nothing was started: to retry a job of the kind “{job.label}” takes the same permission as to "
+            "start one, and you do not have it. Somebody who does can press Retry."
+        )
     if ledger.retry(job.pk):
         messages.success(request, f"The job “{job}” is queued again.")
     else:

@@ -144,6 +144,11 @@ class Job(models.Model):
         return self.state in (self.State.FAILED, self.State.CANCELLED, self.State.INTERRUPTED)
 
     @property
+    def retry_permission(self) -> str:
+        """What a person needs, besides "jobs.retry_job", to retry it: that of the page which starts it."""
+        return registry.retry_permission(self.kind)
+
+    @property
     def percent(self) -> int | None:
         return progress.percent(self.done, self.total)
 

@@ -18,6 +18,8 @@ Run = Callable[["JobContext"], "dict[str, Any] | None"]
 OnCancel = Callable[[dict[str, Any]], None]
 #: Celery's own default; "quick" is for short jobs that must not wait behind long ones.
 DEFAULT_QUEUE = "celery"
+#: What everybody needs who retries a job, of whatever kind.
+RETRY = "jobs.retry_job"
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Handler:
     run: Run
     queue: str = DEFAULT_QUEUE
     on_cancel: OnCancel | None = None
+    permission: str = ""  #: what it takes to start such a job; empty: who may retry jobs may retry it
 
 
 _handlers: dict[str, Handler] = {}
@@ -42,6 +45,7 @@ def handler(
     max_attempts: int = 3,
     queue: str = DEFAULT_QUEUE,
     on_cancel: OnCancel | None = None,
+    permission: str = "",
 ) -> Callable[[Run], Run]:
     """Declare the function below to run jobs of `kind`. It must be safe to run twice: a job whose
     worker died is run again from the start, and `max_attempts` bounds how often.
@@ -49,6 +53,9 @@ def handler(
     `queue` is the Celery queue of its messages. `on_cancel(params)` is called once for each job that
     ends as cancelled, also one that never ran or whose worker died, in the transaction that ends it: it
     should be short, and when it raises the job has not ended. It may not rely on the run having begun.
+
+    `permission` ("app_label.codename") is that of the page which starts such jobs: whoever lacks it does
+    not retry one that somebody else was permitted to start.
     """
 
     def register(run: Run) -> Run:
@@ -58,7 +65,7 @@ def handler(
             run.__qualname__,
         ):
             raise ValueError(f"Two handlers claim jobs of kind {kind!r}.")
-        _handlers[kind] = Handler(kind, label, unit, max_attempts, run, queue, on_cancel)
+        _handlers[kind] = Handler(kind, label, unit, max_attempts, run, queue, on_cancel, permission)
         return run
 
     return register
@@ -74,6 +81,12 @@ def queue_of(kind: str) -> str:
     """The Celery queue of that kind; the default for one without handler, whose run says what is wrong."""
     found = find(kind)
     return found.queue if found else DEFAULT_QUEUE
+
+
+def retry_permission(kind: str) -> str:
+    """What it takes, besides RETRY, to retry a job of that kind; RETRY itself where that is enough."""
+    found = find(kind)
+    return (found.permission if found else "") or RETRY
 
 
 def cancelled(kind: str, params: dict[str, Any]) -> None:

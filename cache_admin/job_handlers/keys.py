@@ -45,7 +45,7 @@ def run_count(context: JobContext) -> dict[str, Any]:
         raise _failed(context, error) from error
 
 
-@handler(DELETE_KEYS, label="Delete Redis keys", unit="keys looked at")
+@handler(DELETE_KEYS, label="Delete Redis keys", unit="keys looked at", permission="cache_admin.delete_keys")
 def run_delete(context: JobContext) -> dict[str, Any]:
     """params: {"role", "pattern", "confirmed": keys}. Result: {"deleted"}: of this attempt."""
     try:

@@ -19,7 +19,13 @@ from arcweb.jobs.registry import handler
 LATER = 120
 
 
-@handler(pruning.KIND, label="Run retention of backups", unit="copies", max_attempts=10)
+@handler(
+    pruning.KIND,
+    label="Run retention of backups",
+    unit="copies",
+    max_attempts=10,
+    permission="backups.delete_backup",
+)
 def run_prune(context: JobContext) -> dict[str, Any]:
     """No params. Also sends copies to the store that it has not, and sweeps the spool."""
     try:
@@ -41,7 +47,7 @@ def run_prune(context: JobContext) -> dict[str, Any]:
     return {**done.to_json(), "uploads": len(sent)}
 
 
-@handler(deletion.KIND, label="Delete backup", max_attempts=5)
+@handler(deletion.KIND, label="Delete backup", max_attempts=5, permission="backups.delete_backup")
 def run_delete(context: JobContext) -> dict[str, Any]:
     """params: {"backup"}, whose deletion was decided. Twice is harmless; retention tries it again, too."""
     if trouble := deletion.finish(context.params["backup"]):

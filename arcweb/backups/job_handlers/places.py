@@ -38,7 +38,13 @@ def run_upload(context: JobContext) -> dict[str, Any]:
     return {"checked": how}
 
 
-@handler(fetching.KIND, label="Fetch backup from the store", unit="MB", max_attempts=5)
+@handler(
+    fetching.KIND,
+    label="Fetch backup from the store",
+    unit="MB",
+    max_attempts=5,
+    permission="backups.download_backup",
+)
 def run_fetch(context: JobContext) -> dict[str, Any]:
     """params: {"backup"}. Twice: the second finds it fetched."""
     backup = Backup.objects.present().filter(pk=context.params["backup"]).first()

@@ -20,7 +20,13 @@ from arcweb.jobs.registry import handler
 MB = 1024**2
 
 
-@handler(receiving.KIND, label="Take in an uploaded backup", unit="MB", max_attempts=3)
+@handler(
+    receiving.KIND,
+    label="Take in an uploaded backup",
+    unit="MB",
+    max_attempts=3,
+    permission="backups.upload_backup",
+)
 def run_receive(context: JobContext) -> dict[str, Any]:
     """params: {"data", "manifest", "original"}: names in the spool, and the file's own. What was taken in is
     proven next; what was refused is deleted."""

@@ -13,7 +13,7 @@ from arcweb.jobs.registry import handler
 KIND = "backup-restore-redis"
 
 
-@handler(KIND, label="Put Redis back", max_attempts=5)
+@handler(KIND, label="Put Redis back", max_attempts=5, permission="backups.restore_backup")
 def run_restore(context: JobContext) -> dict[str, Any]:
     """params: {"backup", "role", "by"}. Twice: what was exchanged is not exchanged again."""
     from arcweb.backups.redis_rdb import restoring  # heavy: compression and its like

@@ -14,13 +14,13 @@ from arcweb.jobs.exceptions import JobFailed, RetryLater
 from arcweb.jobs.registry import handler
 
 
-@handler(START, label="Start a restore", unit="processes", queue="quick")
+@handler(START, label="Start a restore", unit="processes", queue="quick", permission="backups.restore_backup")
 def start(context: JobContext) -> dict[str, Any]:
     """A second one for the same restore finds its lock held and ends."""
     return {"process": launching.spawn("restore-run", context.params["restore"])}
 
 
-@handler(PART, label="Restore a part", unit="rows", max_attempts=5)
+@handler(PART, label="Restore a part", unit="rows", max_attempts=5, permission="backups.restore_backup")
 def part(context: JobContext) -> dict[str, Any]:
     """In one transaction: run again, it finds what the first run has restored, and says so."""
     given = context.params

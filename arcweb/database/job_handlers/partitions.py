@@ -45,7 +45,14 @@ def _explained() -> Iterator[None]:
         ) from error
 
 
-@handler(MAKE, label="Make partitions", unit="months", queue="quick", max_attempts=5)
+@handler(
+    MAKE,
+    label="Make partitions",
+    unit="months",
+    queue="quick",
+    max_attempts=5,
+    permission="database.change_partitions",
+)
 def run_make(context: JobContext) -> dict[str, Any]:
     """params: {"months"}: so many ahead. Twice is harmless."""
     try:
@@ -60,14 +67,22 @@ def run_make(context: JobContext) -> dict[str, Any]:
     return {"months": context.params["months"]}
 
 
-@handler(MOVE, label="Empty the default partition", unit="rows", max_attempts=5)
+@handler(
+    MOVE,
+    label="Empty the default partition",
+    unit="rows",
+    max_attempts=5,
+    permission="database.change_partitions",
+)
 def run_move(context: JobContext) -> dict[str, Any]:
     """No params. What an earlier run copied is kept and completed."""
     with _explained():
         return asdict(moving.move(context.progress, context.wait))
 
 
-@handler(DROP, label="Drop a month of events", unit="rows", max_attempts=5)
+@handler(
+    DROP, label="Drop a month of events", unit="rows", max_attempts=5, permission="database.change_partitions"
+)
 def run_drop(context: JobContext) -> dict[str, Any]:
     """params: {"partition", "first", "until", "archive", "details"}. Twice: the second finds it gone."""
     params = context.params

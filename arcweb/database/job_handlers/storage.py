@@ -24,7 +24,7 @@ def run_reindex(context: JobContext) -> dict[str, Any]:
     return maintenance.run(context)
 
 
-@handler("postgres-drop-index", label="Drop index", max_attempts=5)
+@handler("postgres-drop-index", label="Drop index", max_attempts=5, permission="database.maintain")
 def run_drop_index(context: JobContext) -> dict[str, Any]:
     return maintenance.run(context)
 
