@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import uuid
+from dataclasses import replace
+from datetime import datetime, timedelta
 from io import StringIO
 from typing import Any
 
@@ -14,11 +17,12 @@ from django.db import connections
 from psycopg import sql
 
 from agents.models import Agent
+from arcweb import paused
 from arcweb.accounts.models import UserSession
 from arcweb.backups import erasures, taking
 from arcweb.backups.commands.restore import Restore
 from arcweb.backups.restore import databases
-from arcweb.backups.restore.journal import FINISHED
+from arcweb.backups.restore.journal import FINISHED, PREPARING, Journal
 from arcweb.backups.restore.running import folder
 from arcweb.jobs.models import Job
 from tests.backups.restore.conftest import World, drop, superuser
@@ -58,6 +62,11 @@ def test_a_restore_and_its_undo(world: World) -> None:
     assert Agent.objects.filter(name="Agent 0").exists()
     assert said["before"]
     assert [step["state"] for step in said["steps"]] == ["done"] * 10
+    kept, end = (
+        datetime.fromisoformat(one) for one in (said["keep_until"], said["steps"][-1]["finished_at"])
+    )
+    assert kept - end >= timedelta(days=1), "from the exchange on, not from when it was prepared"
+    assert not paused.is_on(world.backups)
     left = f"""ALTER DATABASE "{world.live}" SET "log_temp_files" TO '1MB';"""
     assert said["by_hand"] == [{"what": "the setting log_temp_files", "statement": left}]
     shown = StringIO()
@@ -68,9 +77,21 @@ def test_a_restore_and_its_undo(world: World) -> None:
         left,
     ]
 
+    older = replace(folder().all()[0], id=str(uuid.uuid4()), created_at="2026-01-01T00:00:00+00:00")
+    folder().write(older)
+    killed = Journal.begin("restore", live=world.live, actor={})
+    killed.state = PREPARING
+    folder().write(killed)
+    code, said = backup("undo", "--confirm", "not-this-one")
+    assert code == 1
+    assert "type the name" in said["error"]
+    assert not folder().unfinished(), "what was left is settled before"
+    assert world.oid() != first
     code, said = backup("undo", "--confirm", world.live)
     assert (code, said["kind"]) == (0, "undo"), said
     assert world.oid() == first
+    assert not paused.is_on(world.backups)
+    (folder().path / f"{older.id}.json").unlink()
     code, said = backup("undo", "--confirm", world.live)
     assert code == 1
     assert "no restore that can be undone" in said["error"]
@@ -93,7 +114,8 @@ def test_into_a_database_of_its_own(world: World) -> None:
         assert own.execute("SELECT count(*) FROM agents.agents").fetchone() == (2,), "one was erased since"
     code, said = backup("restore", world.copies["custom"], "--to-database", name)
     assert code == 1
-    assert "already" in said["error"]
+    assert "already; choose a name that none has" in said["error"]
+    assert len(folder().all()) == 1, "nothing was begun"
 
 
 def test_the_database_is_gone_and_comes_back_from_the_folder_alone(world: World) -> None:
@@ -135,4 +157,7 @@ def test_nothing_to_recover_and_an_erasure(world: World) -> None:
     assert said["erased"] == ["Erased an agent with its memories: 1 row."]
     assert not Agent.objects.filter(pk=agent.pk).exists()
     assert backup("erase", "--metadata", "{}")[0] == 1
+    code, said = backup("erase", "--agent", "nobody")
+    assert code == 1
+    assert "'nobody' is no agent's id" in said["error"]
     assert len(backup("erase")[1]["ordered"]) == 1
