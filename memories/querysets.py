@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
@@ -85,11 +85,10 @@ class MemoryQuerySet(models.QuerySet["Memory"]):
     def due(self, now: datetime) -> MemoryQuerySet:
         """Rows that want a vector and are neither leased nor put off, but for those a document's job embeds.
 
-        A document's own job embeds its chunks, as long as it is under way; when it is not, they are picked
-        up here once they have been left for a minute.
+        A document's own job embeds its chunks, and is queued in the transaction that stores the document: a
+        chunk without one under way was changed or added since, or its job ended without it.
         """
-        mine = Q(document=None) | Q(created_at__lt=now - timedelta(minutes=1))
-        due = self.waiting().filter(mine, Q(embedding_due_at=None) | Q(embedding_due_at__lte=now))
+        due = self.waiting().filter(Q(embedding_due_at=None) | Q(embedding_due_at__lte=now))
         return due.exclude(document_id__in=being_ingested())
 
     def state_counts(self) -> dict[str, int]:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.db.models import F
 from django.utils import timezone
 
@@ -17,6 +18,7 @@ from arcweb.jobs.models import Job
 from arcweb.jobs.querysets import STALE_AFTER
 from memories import embed, ingest, providers, uploads
 from memories.models import Document, Memory
+from memories.search import Filters, search
 from memories.tasks import embed_pending
 from tests.memories.conftest import EmbeddingServer
 
@@ -114,6 +116,28 @@ def test_an_outage_of_the_provider_adds_few_jobs(waiting: Agent, provider: Embed
 def test_embed_jobs_do_not_wait_behind_ingestions() -> None:
     queues = {handler.kind: handler.queue for handler in registry.handlers()}
     assert (queues["embed"], queues["ingest"]) == ("quick", "celery")
+
+
+def test_a_chunk_that_was_just_ingested_is_embedded_anew_as_soon_as_any_other(
+    agent: Agent, provider: EmbeddingServer
+) -> None:
+    stored = ingest.store(agent, uploads.from_text("notes.txt", TEXT, limit_mb=20))
+    assert stored.job is not None
+    assert run(stored.job).state == State.SUCCEEDED
+    chunk = Memory.objects.filter(document=stored.document)[0]
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE agents.memories SET content = 'A gull took it.' WHERE id = %s", [chunk.pk])
+        cursor.execute(
+            "INSERT INTO agents.memories (agent_id, document_id, content) VALUES (%s, %s, 'And another.')",
+            [agent.pk, stored.document.pk],
+        )
+    assert Memory.objects.waiting().count() == 2
+    embed_pending()
+    assert [run(job).result for job in embed_jobs()] == [{"embedded": 2, "reused": 0, "refused": 0}]
+    found = search(
+        "A gull took it.", providers.get_provider(), filters=Filters(agent.pk), k=1, mode="semantic"
+    )
+    assert [hit.id for hit in found.hits] == [chunk.pk]
 
 
 def interrupted_ingestion(agent: Agent, provider: EmbeddingServer) -> Job:
