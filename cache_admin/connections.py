@@ -17,6 +17,8 @@ ROLES: tuple[Role, ...] = get_args(Role)
 SERVERS: dict[Role, Server] = {"cache": "redis-cache", "state": "redis-state"}
 CLIENT_NAME = "arcweb-admin"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+#: What sending and reading raise when the server ends the connection: one client too many is ended unread.
+ENDED = (BrokenPipeError, ConnectionResetError)
 VARIABLES = {"cache": "REDIS_URL", "state": "REDIS_STATE_URL"}
 
 
@@ -86,6 +88,19 @@ def cannot_save(error: BaseException) -> bool:
     )
 
 
+def is_away(error: BaseException) -> bool:
+    """Whether nothing answered: nobody took the connection, or nothing came in time.
+
+    redis-py's ConnectionError is also what a server says that loads its data, refuses the login or has no
+    place for another client. Such a server has data; so has one that took the connection and ended it.
+    """
+    if isinstance(error, exceptions.TimeoutError):
+        return True
+    if not isinstance(error, exceptions.ConnectionError) or error.status_code:
+        return False
+    return isinstance(error.__context__, OSError) and not isinstance(error.__context__, ENDED)
+
+
 def is_wrong_type(error: exceptions.RedisError) -> bool:
     """Whether the key holds another type than the command reads: somebody replaced it."""
     return "WRONGTYPE" in f"{getattr(error, 'status_code', '')} {error}"
@@ -111,6 +126,13 @@ def explain(role: Role, error: exceptions.RedisError) -> str:
     if isinstance(error, exceptions.TimeoutError):
         return (
             f"{who} did not answer in time: it is frozen, overloaded or behind a firewall that drops packets."
+        )
+    if isinstance(error, exceptions.ConnectionError) and (
+        error.status_code or isinstance(error.__context__, ENDED)
+    ):
+        return (
+            f"{who} ended the connection ({error}): it has no place for another client (maxclients), or has "
+            "just stopped. Close clients that nobody needs, or raise maxclients, then try again."
         )
     if isinstance(error, exceptions.ConnectionError):
         mend = (

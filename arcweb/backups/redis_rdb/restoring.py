@@ -45,6 +45,10 @@ describe("redis.restore_started", "began to put {object} back as the {role} role
 describe("redis.restored", "put {object} back as the {role} role of Redis: {keys} keys")
 describe("redis.restore_failed", "could not put {object} back as the {role} role of Redis")
 
+#: Seconds that a server which has just started gets to load its data, as it gets them to write them.
+LOADED_WITHIN = 600.0
+LOOK_EVERY = 0.2
+
 
 class NotEmbedded(BackupError):  # noqa: N818 - reads as a sentence
     """The role's server is none of the embedded stack."""
@@ -178,18 +182,8 @@ def _opened(path: Path, manifest: Manifest) -> AbstractContextManager[IO[bytes]]
 
 def _safety_copy(role: Role, tell: Tell) -> Backup | None:
     """What is live, copied; None when the server does not answer: its files are put aside and kept."""
-    try:
-        with live.client(role) as client:
-            connections.ping(client)
-    except RedisError as error:
-        # A server that answers, in whatever words, has data: only one that does not is left to its files.
-        silent = isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError)
-        if silent and not isinstance(error, exceptions.AuthenticationError):
-            return None
-        raise BackupError(
-            "No safety copy of what is live could be taken, and without one nothing is exchanged: "
-            f"{connections.explain(role, error)}"
-        ) from error
+    if not _answers(role, tell):
+        return None
     tell("taking a safety copy of what is live")
     try:
         return taking.take(
@@ -199,6 +193,30 @@ def _safety_copy(role: Role, tell: Tell) -> Backup | None:
         raise BackupError(
             f"No safety copy of what is live could be taken, and without one nothing is exchanged: {error}"
         ) from error
+
+
+def _answers(role: Role, tell: Tell) -> bool:
+    """Whether the live server does, waiting for one that loads its data. Raises BackupError.
+
+    A server that answers, in whatever words, has data: only one that does not is left to its files.
+    """
+    until = time.monotonic() + LOADED_WITHIN
+    while True:
+        try:
+            with live.client(role) as client:
+                connections.ping(client)
+        except RedisError as error:
+            if connections.is_away(error):
+                return False
+            if not isinstance(error, exceptions.BusyLoadingError) or time.monotonic() > until:
+                raise BackupError(
+                    "No safety copy of what is live could be taken, and without one nothing is exchanged: "
+                    f"{connections.explain(role, error)}"
+                ) from error
+        else:
+            return True
+        tell("waiting until what is live is loaded")
+        time.sleep(LOOK_EVERY)
 
 
 def _unheard(_words: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import subprocess
 import uuid
@@ -31,6 +32,7 @@ from tests.backups.redis.conftest import PROGRAMS, fill
 from tests.cache_admin import nodes
 from tests.people import client_of
 from tests.stack import REDIS_SERVER
+from tests.waiting import until
 
 pytestmark = [
     pytest.mark.django_db,
@@ -162,6 +164,42 @@ def test_without_a_safety_copy_nothing_is_exchanged(stack: Stack) -> None:
     server = live.embedded("state")
     assert server is not None
     assert not server.place.incoming.exists()
+
+
+def test_a_server_that_loads_its_data_is_waited_for_and_copied(stack: Stack) -> None:
+    server = live.embedded("state")
+    assert server is not None
+    with client(stack) as state:
+        state.mset({f"read for a while {one}": os.urandom(2000) for one in range(100)})
+        state.bgrewriteaof()
+        until(lambda: not state.info("persistence")["aof_rewrite_in_progress"], what="the rewrite")
+    server.stop(lambda words: None)
+    server.prepare(lambda words: None)
+    with (server.folder / "valkey.conf").open("a") as file:
+        file.write("key-load-delay 20000\nloading-process-events-interval-bytes 1024\n")  # µs for each key
+    server.start()
+    until(lambda: server.state() == "starting", what="its loading")
+    said: list[str] = []
+    safety = restoring._safety_copy("state", said.append)
+    assert said[0] == "waiting until what is live is loaded"
+    assert safety is not None, "its data, which it has not read yet, would be replaced without a copy"
+    keys = sum(found["keys"] for found in client(stack).info("keyspace").values())
+    assert Manifest.from_json(safety.manifest).redis["contents"]["loaded"] == keys
+
+
+def test_a_server_without_a_place_for_another_client_is_not_replaced(stack: Stack) -> None:
+    backup, server = take(), live.embedded("state")
+    assert server is not None
+    with client(stack) as kept:
+        kept.set("newer", 1)
+        kept.config_set("maxclients", 1)
+        for _ in range(8):  # its refusal is read, or the connection is gone before the login is written
+            with pytest.raises(BackupError, match=r"nothing is exchanged.*no place for another client"):
+                restoring._answers("state", lambda words: None)
+        with pytest.raises(BackupError, match=r"nothing is exchanged.*no place for another client"):
+            restore(backup)
+        assert kept.get("newer") == b"1"
+        assert not server.place.incoming.exists()
 
 
 def test_a_server_that_does_not_start_any_more_is_replaced_and_its_files_kept(stack: Stack) -> None:
