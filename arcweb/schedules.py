@@ -39,6 +39,11 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": crontab(minute=23),
         "options": {"expires": 1800},
     },
+    "look at the folder of the backups": {
+        "task": "arcweb.backups.tasks.scan_folder",
+        "schedule": crontab(minute=53),
+        "options": {"expires": 1800},
+    },
     "forget old jobs": {
         "task": "arcweb.jobs.tasks.forget_old_jobs",
         "schedule": crontab(hour=3, minute=37),

@@ -322,6 +322,9 @@ CELERY_TASK_ROUTES = {
     "arcweb.events.tasks.*": {"queue": "quick"},
     "arcweb.samples.tasks.*": {"queue": "quick"},
     "arcweb.database.tasks.*": {"queue": "quick"},
+    # Where the archive of the log is, and reading manifests takes its time: exact names go before patterns.
+    "arcweb.backups.tasks.tend_archive": {"queue": "celery"},
+    "arcweb.backups.tasks.scan_folder": {"queue": "celery"},
     "arcweb.backups.tasks.*": {"queue": "quick"},
 }
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 5

@@ -53,7 +53,7 @@ def bad() -> Reading:
 
 
 def strange_size() -> Reading | None:
-    found = telling.anomaly(Source.POSTGRES)
+    found = telling.anomaly()
     return Reading(round(found.times, 2), found.sentence) if found else None
 
 

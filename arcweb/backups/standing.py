@@ -17,11 +17,18 @@ from arcweb.panels import State
 LATE = timedelta(hours=26)
 #: Two days were missed: nobody may find out by needing it.
 TOO_OLD = timedelta(hours=50)
+#: A kind of copy that was not tried again for so long is not wanted any more: the rarest usual schedule is
+#: weekly.
+GIVEN_UP = timedelta(days=8)
+#: Formats that stand in for each other: a whole copy of one makes up for a failed run of the other. A base
+#: backup makes up for no failed dump, which nobody would notice otherwise while both are scheduled.
+ALIKE = {"plain": "custom", "incremental": "base"}
 
 
 @dataclass(frozen=True)
 class Standing:
-    """One source; a time is None where there is none. failures: failed runs since the last whole copy.
+    """One source; a time is None where there is none. failures: failed runs since the last whole copy of
+    their kind.
 
     A copy of one schema or one agent brings back no source, one that is dated in the future is from a clock
     that was wrong, and one of another installation brings back other data: they are no restore points.
@@ -97,7 +104,7 @@ class Standing:
 
 
 def standings() -> list[Standing]:
-    """Every source, PostgreSQL first. Two queries, whatever the number of copies."""
+    """Every source, PostgreSQL first. Three queries, whatever the number of copies."""
     now = timezone.now()
     point = Q(scope={}, taken_at__lte=now + TOLERANCE)
     whole = point & Q(state__in=["written", "hashed", "verified"])
@@ -111,23 +118,13 @@ def standings() -> list[Standing]:
             proven_at=Max("taken_at", filter=proven),
             newest_at=Max("taken_at", filter=whole),
             last_verified=Max("verified_at"),
-            whole_made=Max("created_at", filter=whole),
             copies=Count("id", filter=whole),
             proven=Count("id", filter=proven),
             bad=Count("id", filter=Q(state="bad")),
             active=Count("id", filter=Q(state="running")),
         )
     }
-    failures: dict[str, list[str]] = {}
-    for source, created, trouble in (
-        Backup.objects.ours()
-        .filter(state="failed")
-        .order_by("-created_at")
-        .values_list("source", "created_at", "trouble")[:100]
-    ):
-        last = found[source]["whole_made"]
-        if last is None or created > last:
-            failures.setdefault(source, []).append(trouble)
+    failures = _failures(now, whole)
     return [
         Standing(
             source,
@@ -146,3 +143,26 @@ def standings() -> list[Standing]:
         else Standing(source, now)
         for source in Source.values
     ]
+
+
+def _failures(now: datetime, whole: Q) -> dict[str, list[str]]:
+    """Source → troubles of the runs that failed since the last whole copy of their kind, newest first."""
+    last: dict[tuple[str, str], datetime] = {}
+    any_kind: dict[str, datetime] = {}
+    made = Backup.objects.ours().filter(whole).order_by().values_list("source", "format")
+    for source, format_, at in made.annotate(at=Max("created_at")):
+        kind = (source, ALIKE.get(format_, format_))
+        last[kind] = max(at, last.get(kind, at))
+        any_kind[source] = max(at, any_kind.get(source, at))
+    found: dict[str, list[str]] = {}
+    for source, format_, created, trouble in (
+        Backup.objects.ours()
+        .filter(state="failed")
+        .order_by("-created_at")
+        .values_list("source", "format", "created_at", "trouble")[:100]
+    ):
+        made_up = last.get((source, ALIKE.get(format_, format_)))
+        given_up = source in any_kind and created < min(any_kind[source], now - GIVEN_UP)
+        if not given_up and (made_up is None or created > made_up):
+            found.setdefault(source, []).append(trouble)
+    return found

@@ -1,9 +1,15 @@
 """Scheduled work of backups."""
 
+import logging
+
+from arcweb.backups import catalogue
+from arcweb.backups.exceptions import BackupError
 from arcweb.backups.physical import tending
 from arcweb.backups.restore import kept, starting
 from arcweb.backups.schedules import keeping
 from arcweb.celery import app
+
+logger = logging.getLogger(__name__)
 
 
 @app.task(name="arcweb.backups.tasks.start_due", ignore_result=True)
@@ -25,3 +31,15 @@ def drop_kept() -> None:
 def tend_archive() -> None:
     """Removes log that no base backup needs, and clusters that restores to a time left for a day."""
     tending.tend()
+
+
+@app.task(name="arcweb.backups.tasks.scan_folder", ignore_result=True)
+def scan_folder() -> None:
+    """Brings the catalogue into line with the folder: a copy whose file is gone protects nobody."""
+    try:
+        found = catalogue.scan()
+    except BackupError as error:
+        logger.warning("%s", error)
+        return
+    for file in found.gone:
+        logger.warning("%s is gone from the folder of the backups, and nothing here removed it.", file)

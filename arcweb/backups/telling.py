@@ -10,11 +10,11 @@ from statistics import median
 from typing import NamedTuple
 
 from django.conf import settings
-from django.db.models import Min
+from django.db.models import Min, QuerySet
 from django.utils import timezone
 
 from arcweb.backups import streams
-from arcweb.backups.models import Backup, Schedule, Source
+from arcweb.backups.models import Backup, Format, Schedule, Source
 from arcweb.backups.standing import Standing, standings
 from arcweb.charts import Drawing, draw, quantity, scaled, size
 from arcweb.panels import Chart
@@ -74,20 +74,32 @@ class Anomaly:
     def sentence(self) -> str:
         what = "larger" if (self.newest.raw_bytes or 0) > self.usual else "smaller"
         return (
-            f"The newest copy of {self.newest.get_source_display()} holds "
+            f"The newest copy of {self.newest.get_source_display()} "
+            f"({self.newest.get_format_display()}) holds "
             f"{size(self.newest.raw_bytes or 0)}, {quantity(self.times)} times {what} than usual "
             f"({size(self.usual)}): look whether data are missing, or what grew."
         )
 
 
-def anomaly(source: str) -> Anomaly | None:
-    """Of whole copies; None with fewer than three of the same format to compare with."""
-    whole = Backup.objects.ours().filter(
-        source=source, state__in=["written", "hashed", "verified"], scope={}, raw_bytes__gt=0
+def anomaly() -> Anomaly | None:
+    """The strangest of the newest whole copies of PostgreSQL, one of each format.
+
+    None where none has three others of its like to compare with. Incremental copies are as large as the
+    changes, and those of Redis as what waits and is cached at the moment: neither is judged.
+    """
+    whole = (
+        Backup.objects.ours()
+        .filter(
+            source=Source.POSTGRES, state__in=["written", "hashed", "verified"], scope={}, raw_bytes__gt=0
+        )
+        .exclude(format=Format.INCREMENTAL)
     )
-    newest = whole.order_by("-taken_at").defer("manifest").first()
-    if newest is None:
-        return None
+    newest = whole.order_by("format", "-taken_at").distinct("format").defer("manifest")
+    found = [one for one in (_beside(one, whole) for one in newest) if one is not None]
+    return max(found, key=lambda one: one.times, default=None)
+
+
+def _beside(newest: Backup, whole: QuerySet[Backup]) -> Anomaly | None:
     before = (
         whole.filter(format=newest.format, taken_at__lt=newest.taken_at)
         .order_by("-taken_at")

@@ -1,4 +1,4 @@
-"""One backup or restore at a time, held by PostgreSQL: a session's advisory lock, gone with its session."""
+"""One backup or run of retention at a time, held by PostgreSQL: an advisory lock, gone with its session."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PREFIX = "arcweb: "
 
 @contextmanager
 def turn(what: str) -> Iterator[None]:
-    """Nobody else has a turn while the block lasts. what: "backup", "restore": said to who comes second.
+    """Nobody else has a turn while the block lasts. what: "backup", "retention": said to who comes second.
 
     Raises LockedOut within a second when somebody has it, BackupError when PostgreSQL cannot be reached. The
     lock goes when this process dies, whatever way; when its session is lost before the block ends, another

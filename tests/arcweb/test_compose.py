@@ -16,6 +16,7 @@ import yaml
 from jsonschema.validators import validator_for
 from redis import Redis
 
+from arcweb.celery import app as celery_app
 from arcweb.embedded import binaries
 from arcweb.embedded.layout import WORKERS
 from arcweb.embedded.postgres import SETTINGS
@@ -302,6 +303,9 @@ def test_the_log_is_archived_where_the_worker_finds_it(services: dict[str, Any])
     assert f"wal-archive:{folder}:ro" in services["web"]["volumes"]
     others = set(services) - {"postgres", "worker", "web"}
     assert not [name for name in others if "wal-archive" in str(services[name].get("volumes"))]
+    # Whoever removes log that nobody needs has to see it.
+    queue = celery_app.amqp.router.route({}, "arcweb.backups.tasks.tend_archive")["queue"].name
+    assert f"--queues={queue}" in worker["command"]
     # The folder is the group's, and the program leaves it the files.
     assert f"--group=postgres --mode=770 {folder}" in postgres["command"][-1]
     assert services["worker"]["group_add"] == services["web"]["group_add"] == ["999"]

@@ -28,6 +28,8 @@ LATER = 120
 )
 def run_prune(context: JobContext) -> dict[str, Any]:
     """No params. Also sends copies to the store that it has not, and sweeps the spool."""
+    if deletion.restoring():
+        raise RetryLater(LATER, "A restore is under way, and may need any copy: retention waits for its end.")
     try:
         with turn("retention"):
             done = pruning.prune(check=context.progress)

@@ -8,8 +8,10 @@ of a deletion. Until everything is gone the row says why in `delete_trouble`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -21,7 +23,7 @@ from arcweb.backups.keeping import looks
 from arcweb.backups.models import Backup
 from arcweb.backups.places import uploading
 from arcweb.backups.places.base import PlaceError
-from arcweb.backups.turns import PREFIX
+from arcweb.backups.restore.journal import Folder
 from arcweb.events import record
 from arcweb.events.sentences import describe
 from arcweb.jobs import ledger
@@ -30,12 +32,9 @@ from arcweb.jobs.models import Job
 KIND = "backup-delete"
 #: What stands in `delete_trouble` from the decision until the files are gone.
 BEGUN = "Its deletion was begun and has not ended."
+RESTORING = "A restore is under way, and may need it: wait for its end."
 #: One decision about what goes at a time, whoever decides.
 DECIDING = "SELECT pg_advisory_xact_lock(hashtextextended('arcweb.backups.keeping', 0))"
-RESTORING = """
-    SELECT EXISTS (SELECT FROM pg_stat_activity
-                   WHERE datname = current_database() AND application_name = %s)
-"""
 
 describe("backup.deleted", "deleted the copy {object}: {reason}")
 
@@ -126,12 +125,12 @@ def in_use(backup: Backup) -> str:
     working = Job.objects.active().filter(params__backup=str(backup.pk)).exclude(kind=KIND).first()
     if working is not None:
         return f"A job works on it ({working.label}): wait for its end or cancel it."
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_stat_clear_snapshot()")  # else a transaction sees what it saw before
-        cursor.execute(RESTORING, [f"{PREFIX}restore"])
-        if cursor.fetchone()[0]:
-            return "A restore is under way, and may need it: wait for its end."
-    return ""
+    return RESTORING if restoring() else ""
+
+
+def restoring() -> bool:
+    """Whether a restore of any kind is under way here, which may need any copy: of a chain, or for safety."""
+    return Folder(Path(settings.ARC_BACKUP_DIR)).is_locked()
 
 
 def finish(backup_id: UUID | str) -> str:

@@ -15,7 +15,7 @@ from django.db import connections
 from django.db.models.functions import Now
 
 from agents.models import Agent
-from arcweb.backups import catalogue, seals
+from arcweb.backups import catalogue, seals, tasks
 from arcweb.backups import manifest as manifests
 from arcweb.backups.models import Backup
 from arcweb.backups.querysets import installation
@@ -94,6 +94,27 @@ def test_a_catalogue_that_is_gone_is_made_again(agents: list[Agent], folder: Pat
             assert getattr(again, name) == getattr(backup, name), name
     code, found = run("scan")
     assert (code, found["known"], found["found"]) == (0, 2, [])
+
+
+@pytest.mark.django_db
+def test_a_file_that_is_gone_counts_no_longer_within_the_hour(folder: Path) -> None:
+    lost, kept = make_copy(days=1), make_copy()
+    (folder / lost.file).unlink()
+    tasks.scan_folder()
+    assert list(Backup.objects.present()) == [kept]
+    assert Event.objects.get(kind="backup.deleted").data["reason"] == "its file was gone"
+
+
+@pytest.mark.django_db
+def test_a_folder_that_is_not_mounted_takes_no_copy_away(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_copy(days=1), make_copy()
+    for path in folder.glob("*"):
+        path.unlink() if path.is_file() else None
+    tasks.scan_folder()
+    assert Backup.objects.present().count() == 2
+    assert "is its disk mounted?" in caplog.text
 
 
 def test_a_file_that_is_gone_counts_no_longer_until_it_is_back(agents: list[Agent], folder: Path) -> None:

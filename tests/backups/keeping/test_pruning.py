@@ -22,6 +22,7 @@ from arcweb.backups.keeping import deletion, pins
 from arcweb.backups.keeping.deletion import Refused
 from arcweb.backups.models import Backup, Retention
 from arcweb.backups.places.base import PlaceError
+from arcweb.backups.restore.journal import Folder
 from arcweb.backups.turns import turn
 from arcweb.events.models import Event
 from arcweb.jobs import ledger
@@ -330,11 +331,28 @@ def test_pinned_used_and_needed_copies_are_refused_by_hand(folder: Path) -> None
 def test_nothing_is_deleted_by_hand_while_a_restore_is_under_way(folder: Path) -> None:
     make_copy()
     old = make_copy(days=1)
-    with turn("restore"):
+    with Folder(folder).locked("a restore"):
         assert "A restore is under way" in deletion.why_not(old)
         with pytest.raises(RetryLater, match="restore is under way"):
             run_prune(JobContext(old.pk, {}))
     assert deletion.why_not(old) == ""
+
+
+def test_a_restore_that_begins_while_retention_runs_keeps_what_is_left(folder: Path) -> None:
+    only_the_last()
+    make_copy()
+    old = make_copy(days=1)
+    with Folder(folder).locked("a restore"):
+        assert pruning.prune().deleted == []
+    assert state(old) == "verified"
+    assert pruning.prune().deleted == [str(old.pk)]
+
+
+def test_retention_waits_for_a_backup(folder: Path) -> None:
+    make_copy()
+    old = make_copy(days=1)
+    with turn("backup"), pytest.raises(RetryLater, match="A backup is under way"):
+        run_prune(JobContext(old.pk, {}))
 
 
 def test_what_is_in_a_store_that_is_set_up_no_longer_is_left_and_told(folder: Path) -> None:

@@ -88,6 +88,28 @@ def test_failures_fire_until_a_copy_is_whole_again() -> None:
     assert not fires("backups.failing")
 
 
+def test_a_dump_that_fails_every_night_is_told_though_base_backups_are_taken() -> None:
+    copy("failed", timedelta(hours=20), trouble="No such host.")
+    copy("hashed", timedelta(hours=19), format="base")
+    assert fires("backups.failing")
+    assert "The last run failed: No such host." in alarms.failing().sentence
+    copy("hashed", timedelta(hours=18), format="plain")  # it stands in for the dump
+    assert not fires("backups.failing")
+    copy("failed", timedelta(hours=17), format="incremental")
+    assert fires("backups.failing")
+    copy("hashed", timedelta(hours=16), format="base")
+    assert not fires("backups.failing")
+
+
+def test_what_is_not_tried_any_more_is_held_against_nobody() -> None:
+    copy("failed", timedelta(days=9), format="plain")
+    assert fires("backups.failing")
+    copy("hashed", timedelta(days=7), format="base")
+    assert not fires("backups.failing")
+    copy("failed", timedelta(days=6), format="plain")
+    assert fires("backups.failing")
+
+
 def test_copies_of_others_that_are_nowhere_else_fire_nothing() -> None:
     copy(remote_trouble="It was away.", owner="f" * 32)
     assert not fires("backups.second_place")
@@ -128,6 +150,21 @@ def test_a_strange_size_is_told(newest: int, expected: bool) -> None:
     copy(age=DAY, raw_bytes=newest * 1_000_000)
     copy(age=timedelta(hours=1), raw_bytes=1, scope={"schema": "agents"}, state="failed", bytes=None)
     assert fires("backups.size") is expected
+
+
+def test_a_dump_that_shrank_is_told_until_the_next_whatever_is_taken_besides() -> None:
+    for age in (2, 3, 4, 5):
+        copy(age=age * DAY, raw_bytes=20_000_000)
+        copy(age=age * DAY, raw_bytes=90_000_000, format="base")
+        copy(age=age * DAY, raw_bytes=age * 1_000, format="incremental")
+    copy(age=DAY, raw_bytes=1_000_000)
+    copy(age=timedelta(hours=23), raw_bytes=91_000_000, format="base")
+    copy(age=timedelta(hours=22), raw_bytes=30_000_000, format="incremental")
+    reading = alarms.strange_size()
+    assert reading is not None
+    assert "PostgreSQL (custom dump) holds 977 kB, 20 times smaller than usual" in reading.sentence
+    copy(age=timedelta(hours=1), raw_bytes=20_000_000)
+    assert not fires("backups.size")
 
 
 def test_a_size_is_compared_with_its_like_only() -> None:
