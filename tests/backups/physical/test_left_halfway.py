@@ -228,7 +228,7 @@ def test_what_fails_after_the_renames_is_finished_by_the_next_that_looks(
     finally:
         pre_migrate.disconnect(fail, sender=sender)
         with superuser(here) as connection:
-            connection.execute(f"DROP TABLE {', '.join(TABLES)} CASCADE")
+            connection.execute(f"DROP TABLE IF EXISTS {', '.join(TABLES)} CASCADE")
     assert "the cluster of before is live" in said
     assert (again(journal).is_busy, bool(again(journal).undone_at)) == (False, True)
     assert [one and one.well for one in done] == [True, True]
