@@ -18,7 +18,7 @@ from arcweb.jobs import dispatch, registry
 from arcweb.jobs.models import Job
 from arcweb.jobs.runner import run
 
-__all__ = ["Reconciled", "cancel", "enqueue", "forget_old", "reconcile", "retry", "run"]
+__all__ = ["Reconciled", "cancel", "enqueue", "first_time", "forget_old", "reconcile", "retry", "run"]
 
 logger = logging.getLogger(__name__)
 #: Messages sent in one reconciliation; the rest follow 10 s later.
@@ -144,6 +144,14 @@ def retry(job_id: UUID) -> bool:
             raise
         return False
     return True
+
+
+def first_time(job_id: UUID) -> bool:
+    """True once in the life of a job: for handlers whose work was confirmed for one run.
+
+    What says so stays in the row while the job is given to another worker, fails, is cancelled and retried.
+    """
+    return bool(Job.objects.filter(pk=job_id, result__isnull=True).update(result={"_begun": True}))
 
 
 def reconcile() -> Reconciled:

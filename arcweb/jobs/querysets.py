@@ -59,6 +59,11 @@ class JobQuerySet(models.QuerySet["Job"]):
         ends = ["succeeded", "failed", "cancelled", "interrupted"]
         return self.filter(state__in=ends, finished_at__lt=latest, created_at__lt=latest)
 
+    def asked_before(self, age: timedelta) -> Self:
+        """Jobs that were asked for longer than `age` ago, whatever became of them."""
+        latest: Any = models.ExpressionWrapper(Now() - Value(age), models.DateTimeField())
+        return self.filter(created_at__lt=latest)
+
     def last_ends(self, kind: str, most: int) -> list[tuple[str, timedelta]]:
         """State and age of the jobs of that kind that ended last, at most so many, newest first."""
         age: Any = models.ExpressionWrapper(Now() - F("finished_at"), models.DurationField())

@@ -13,7 +13,7 @@ from arcweb.jobs.registry import handler
 from cache_admin import connections
 from cache_admin.connections import Role
 from cache_admin.keys import bigkeys, mass
-from cache_admin.keys.kinds import BIG_KEYS, COUNT_KEYS, DELETE_KEYS
+from cache_admin.keys.kinds import BIG_KEYS, COUNT_KEYS, DELETE_KEYS, why_not_delete
 from cache_admin.keys.names import read_pattern
 
 #: Seconds for one answer: nobody waits at a page.
@@ -34,7 +34,7 @@ def _failed(context: JobContext, error: RedisError) -> Exception:
     return JobFailed(words) if isinstance(error, NoPermissionError) else RetryLater(RETRY_AFTER, words)
 
 
-@handler(COUNT_KEYS, label="Count Redis keys", unit="keys looked at", queue="quick")
+@handler(COUNT_KEYS, label="Count Redis keys", unit="keys looked at")
 def run_count(context: JobContext) -> dict[str, Any]:
     """params: {"role", "pattern"}. Result: `mass.Count`."""
     try:
@@ -47,16 +47,23 @@ def run_count(context: JobContext) -> dict[str, Any]:
 
 @handler(DELETE_KEYS, label="Delete Redis keys", unit="keys looked at", permission="cache_admin.delete_keys")
 def run_delete(context: JobContext) -> dict[str, Any]:
-    """params: {"role", "pattern", "confirmed": keys}. Result: {"deleted"}: of this attempt."""
+    """params: {"role", "pattern", "confirmed": keys}. Result: {"deleted"}. Deletes in one run alone: whoever
+    confirmed the number confirmed it for that."""
+    begun = False
     try:
         with _client(context) as client:
+            connections.ping(client)  # one that is away spends no confirmation
+            if why_not := why_not_delete(context.id):
+                raise JobFailed(why_not)
+            begun = True
             pattern = read_pattern(context.params["pattern"])
             confirmed = int(context.params["confirmed"])
             return {"deleted": mass.delete(client, pattern, confirmed, context.progress, context.wait)}
     except mass.MoreThanConfirmedError as error:
         raise JobFailed(str(error)) from error
     except RedisError as error:
-        raise _failed(context, error) from error
+        failed = _failed(context, error)
+        raise (JobFailed(f"{failed} Count again what is left.") if begun else failed) from error
 
 
 @handler(BIG_KEYS, label="Measure Redis keys", unit="keys looked at")

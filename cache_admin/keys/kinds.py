@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import timedelta
+from uuid import UUID
 
 from arcweb.jobs import ledger
 from arcweb.jobs.models import Job
 from cache_admin.connections import Role
 
 COUNT_KEYS, DELETE_KEYS, BIG_KEYS = "redis.count_keys", "redis.delete_keys", "redis.big_keys"
+#: How long a count may be acted upon, and its confirmation: the database has moved on since.
+FRESH = timedelta(minutes=10)
 
 
 def ask_count(role: Role, pattern: str) -> Job:
@@ -31,6 +35,26 @@ def ask_delete(role: Role, pattern: str, confirmed: int, url: str) -> Job:
         params={"role": role, "pattern": pattern, "confirmed": confirmed},
         unique_key=f"{DELETE_KEYS}:{role}",
     )
+
+
+def why_not_delete(job_id: UUID) -> str:
+    """Why the confirmation of this deletion does not hold: a sentence; "" if it does, which it does once.
+
+    What a run that was killed, cancelled or stopped has left was never counted, and a number that was
+    confirmed once bounds one run.
+    """
+    if Job.objects.asked_before(FRESH).filter(pk=job_id).exists():
+        minutes = FRESH.seconds // 60
+        return (
+            f"Nothing was deleted: this was confirmed more than {minutes} minutes ago, and other keys may "
+            "match by now. Count them again."
+        )
+    if not ledger.first_time(job_id):
+        return (
+            "Nothing more was deleted: this deletion was begun before and did not come to its end, and what "
+            "it left was not confirmed. Count it again."
+        )
+    return ""
 
 
 def deletion_under_way(role: Role) -> Job | None:

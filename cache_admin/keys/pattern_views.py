@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -20,8 +19,6 @@ from cache_admin.keys.forms import PatternForm
 from cache_admin.rooms import context, link, redis_page
 from cache_admin.server.purposes import BREAKS
 
-#: How long a count may be acted upon: the database has moved on since.
-FRESH = timedelta(minutes=10)
 TITLE = "Delete keys by pattern"
 
 
@@ -71,7 +68,7 @@ def _counted(job: Job) -> dict[str, Any]:
         "precious": precious,
         "everything": names.matches_all(raw),
         "unanchored": not names.literal_beginning(raw) and not names.matches_all(raw),
-        "fresh": bool(job.finished_at and timezone.now() - job.finished_at < FRESH),
+        "fresh": bool(job.finished_at and timezone.now() - job.finished_at < kinds.FRESH),
         "form": PatternForm(initial={"pattern": pattern}),
     }
 

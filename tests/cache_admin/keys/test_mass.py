@@ -12,6 +12,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 from redis import Redis
+from redis import exceptions as redis_errors
 
 from arcweb.events.models import Event
 from arcweb.jobs import ledger
@@ -148,6 +149,63 @@ def test_deletion_stops_at_many_more_keys_than_were_confirmed(state: Redis) -> N
     assert run(job).state == Job.State.FAILED
     assert "more keys match than were confirmed" in job.last_error
     assert 700 <= state.dbsize() <= 1200
+
+
+def confirmed_deletion(confirmed: int) -> Job:
+    params = {"role": "state", "pattern": "user:*", "confirmed": confirmed}
+    return ledger.enqueue("redis.delete_keys", target="user:*", params=params)
+
+
+def test_more_keys_than_were_confirmed_are_not_pressed_away(state: Redis) -> None:
+    """Retry, and a worker that was killed or told to stop, would each count from nothing again."""
+    state.mset({f"user:{number}": 1 for number in range(2000)})
+    job = run(confirmed_deletion(1000))
+    assert "more keys match than were confirmed" in job.last_error
+    left = state.dbsize()
+    assert left >= 700
+    assert ledger.retry(job.pk)
+    assert run(job).state == Job.State.FAILED
+    assert "what it left was not confirmed. Count it again." in job.last_error
+    # As the worker's end leaves it: queued, with the attempt taken back.
+    Job.objects.update(state=Job.State.QUEUED, attempts=0, finished_at=None)
+    assert "what it left was not confirmed" in run(job).last_error
+    assert state.dbsize() == left
+
+
+def test_a_confirmation_does_not_keep(state: Redis) -> None:
+    state.set("user:1", 1)
+    job = confirmed_deletion(1)
+    assert ledger.cancel(job.pk)
+    Job.objects.update(created_at=timezone.now() - timedelta(minutes=11))
+    assert ledger.retry(job.pk)
+    assert run(job).state == Job.State.FAILED
+    assert "confirmed more than 10 minutes ago" in job.last_error
+    assert state.exists("user:1")
+
+
+def test_a_deletion_that_could_not_begin_is_begun_later(state: Redis, settings: Any) -> None:
+    state.set("user:1", 1)
+    job, here = confirmed_deletion(1), settings.REDIS_STATE_URL
+    settings.REDIS_STATE_URL = "redis://127.0.0.1:1/0"
+    assert run(job).state == Job.State.QUEUED
+    settings.REDIS_STATE_URL = here
+    Job.objects.update(next_retry_at=None)
+    assert run(job).result == {"deleted": 1}
+
+
+def test_a_deletion_whose_server_goes_away_says_what_to_do(
+    state: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two of its chunks, which no test can time."""
+    state.set("user:1", 1)
+
+    def gone(*_: Any) -> Iterator[int]:
+        raise redis_errors.ConnectionError("Connection closed by server.")
+
+    monkeypatch.setattr(mass, "_deleted", gone)
+    job = run(confirmed_deletion(1))
+    assert job.state == Job.State.FAILED
+    assert "Count again what is left" in job.last_error
 
 
 def test_a_cancelled_deletion_stops_within_a_chunk(state: Redis) -> None:
