@@ -23,13 +23,14 @@ ENDING = 30.0
 LOCK_SECONDS = 5
 
 #: What a database or a role may have set for people, not for this. Rows go from one database to the other as
-#: text, so that both must write it alike.
+#: text, so that both must write it alike. PostgreSQL's own names come first while none puts them elsewhere: a
+#: copy may bring a table public.pg_attribute.
 UNHURRIED = """
     SELECT (SELECT count(set_config(name, '0', false)) FROM pg_settings  -- those that this server knows
             WHERE name IN ('statement_timeout', 'transaction_timeout', 'idle_session_timeout',
                            'idle_in_transaction_session_timeout', 'lock_timeout')),
            set_config('default_transaction_read_only', 'off', false),
-           set_config('search_path', 'public, pg_catalog', false),
+           set_config('search_path', 'public', false),
            set_config('timezone', 'UTC', false), set_config('datestyle', 'ISO, MDY', false),
            set_config('intervalstyle', 'postgres', false), set_config('extra_float_digits', '1', false)
 """

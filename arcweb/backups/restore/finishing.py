@@ -125,14 +125,14 @@ class Finishing(Running):
                 self.reached("carry: closed")
                 since = self._since()
                 journal.facts[LIVE_UNREAD] = live is None
+                trusted = journal.facts.get("trusted", True)
                 if live is not None:
-                    trusted = journal.facts.get("trusted", True)
                     undone = self.folder.read(journal.of) if journal.of else None
                     undoes = undone.facts if undone else None
                     said = carry_over(live, new, since.isoformat(), trusted=trusted, undoes=undoes)
                 else:
                     name = journal.live if journal.live_oid else ""
-                    said = settle_alone(new, name)
+                    said = settle_alone(new, name, trusted=trusted)
                     journal.facts["by_hand"] = by_hand_alone(new, name)
                 said += erasures.apply(new, erasures.newer_than(settings.ARC_BACKUP_DIR, since))
                 self.reached("carry: before the commit")

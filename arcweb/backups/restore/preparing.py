@@ -11,7 +11,7 @@ from django.conf import settings
 from arcweb.backups import erasures
 from arcweb.backups.exceptions import BackupError
 from arcweb.backups.restore import databases, differences, loading, migrating, telling
-from arcweb.backups.restore.carry import CARRIED, by_hand
+from arcweb.backups.restore.carry import by_hand, carried, foretold
 from arcweb.backups.restore.journal import BROKEN, FINISHED, PREPARING, WAITING, Step, now
 from arcweb.backups.restore.running import KEPT, Running, in_words
 from arcweb.backups.restore.source import Source
@@ -42,6 +42,9 @@ class Preparing(Running):
                 step.sentence = " ".join([migrating.bring_forward(journal.new), *self._erase()])
             with self._step("differ") as step:
                 step.sentence = self._differ(live_is_broken)
+                if journal.swap and not journal.facts.get("trusted", True):
+                    alone = live_is_broken or not journal.live_oid
+                    step.sentence += f" {foretold(live_is_broken=alone)}"
         except BaseException as error:
             self._give_up(error)
             raise
@@ -68,6 +71,7 @@ class Preparing(Running):
 
     def _differ(self, live_is_broken: bool) -> str:
         journal = self.journal
+        trusted = bool(journal.facts.get("trusted", True))
         if not journal.live_oid:
             return "There is no live database to compare with."
         if live_is_broken:
@@ -76,9 +80,10 @@ class Preparing(Running):
             found = differences.compare(live, new)
             journal.facts["agents"] = differences.agents(live, new)
             if journal.swap:  # a database of its own takes nothing over
-                journal.facts["by_hand"] = by_hand(live, new, trusted=journal.facts.get("trusted", True))
+                journal.facts["by_hand"] = by_hand(live, new, trusted=trusted)
+        taken_over = carried(trusted=trusted)
         journal.differences = [
-            one.to_json() | {"carried": one.table in CARRIED} for one in found if one.differs
+            one.to_json() | {"carried": one.table in taken_over} for one in found if one.differs
         ]
         number = len(journal.differences)
         said = f"{number} of {len(found)} tables {'differs' if number == 1 else 'differ'} from live."

@@ -11,11 +11,21 @@ from typing import Any
 
 import psycopg
 
-from arcweb.backups.restore.carry import accounts, catalogue, events, grants, standing
+from arcweb.backups.restore.carry import accounts, catalogue, events, grants, standing, strangers
 from arcweb.backups.restore.carry.copying import Both
 from arcweb.backups.restore.carry.grants import LIVE_UNREAD
+from arcweb.backups.restore.carry.strangers import foretold
 
-__all__ = ["CARRIED", "LIVE_UNREAD", "by_hand", "by_hand_alone", "carry_over", "settle_alone"]
+__all__ = [
+    "CARRIED",
+    "LIVE_UNREAD",
+    "by_hand",
+    "by_hand_alone",
+    "carried",
+    "carry_over",
+    "foretold",
+    "settle_alone",
+]
 #: Tables that live wins, wholly or row by row: what differs in them is no loss.
 CARRIED = (
     "events.events",
@@ -45,6 +55,11 @@ CARRIED = (
 )
 
 
+def carried(*, trusted: bool) -> tuple[str, ...]:
+    """The same, with what of a copy that is not ours is not believed."""
+    return CARRIED if trusted else CARRIED + strangers.CARRIED
+
+
 def carry_over(
     live: psycopg.Connection[Any],
     new: psycopg.Connection[Any],
@@ -60,8 +75,9 @@ def carry_over(
     """
     both = Both(live, new, trusted=trusted, undoes=undoes)
     said: list[str] = []
-    for part in (accounts.carry, events.carry, catalogue.carry, standing.carry, grants.carry):
-        said += part(both, taken_at)
+    parts = (accounts, strangers, events, catalogue, standing, grants)
+    for part in parts:
+        said += part.carry(both, taken_at)
     return said
 
 
@@ -75,14 +91,14 @@ def by_hand(
     return grants.forecast(Both(live, new, trusted=trusted))
 
 
-def settle_alone(new: psycopg.Connection[Any], live: str) -> list[str]:
+def settle_alone(new: psycopg.Connection[Any], live: str, *, trusted: bool = True) -> list[str]:
     """Where live (its name, "" when there is none) cannot be read: what was under way in the copy is over all
-    the same; sentences.
+    the same; sentences. trusted: as of `carry_over`.
 
     The caller commits `new`. Raises psycopg.Error.
     """
-    both = Both(new, new, trusted=True)
-    said = [*accounts.end_sessions(both), *standing.end(both)]
+    both = Both(new, new, trusted=trusted)
+    said = [*accounts.end_sessions(both), *strangers.settle_alone(both), *standing.end(both)]
     catalogue.end_half_done(both)
     return said + grants.carry_alone(new, live)
 

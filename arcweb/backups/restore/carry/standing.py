@@ -63,10 +63,10 @@ def _end_alerts(both: Both) -> None:
 
 
 def _alerts(both: Both) -> None:
-    """As they stand live; where live is of another descent, those of the copy are over."""
+    """As they stand live; where live is of another descent, those of a copy of ours are over."""
     if not all(map(both.has, ALERTS)):
         return
-    if not both.related:
+    if not both.related and both.trusted:
         _end_alerts(both)
         return
     for table in reversed(ALERTS):
