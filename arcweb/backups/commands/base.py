@@ -15,13 +15,18 @@ from typing import Any, ClassVar
 import psycopg
 from django.core.management.base import OutputWrapper
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import InterfaceError, OperationalError
+from django.db import Error, InterfaceError, OperationalError
 
 from arcweb.backups.exceptions import BackupError, LockedOut
+from arcweb.backups.server import first_line
 
 DONE, FAILED, USAGE, BUSY = 0, 1, 2, 3
 #: A process that is interrupted by Ctrl-C, as shells have it.
 INTERRUPTED = 130
+#: What PostgreSQL, its driver and the disk raise on a bad day. Anything else is a mistake of the program.
+TROUBLES = (Error, psycopg.Error, OSError)
+#: The tables are none, or of another version.
+NOT_OURS = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InvalidSchemaName)
 EXIT_CODES = (
     f"exit codes: {DONE} done; {FAILED} failed, the reason is on stderr; {USAGE} wrong usage; "
     f"{BUSY} another backup or restore is under way."
@@ -32,7 +37,7 @@ class Subcommand(ABC):
     """Declare a subclass in a module of this package, and it is there.
 
     `run` does the work and returns what --json prints, an object; `show` says it to people. Anything that
-    went wrong is a BackupError.
+    went wrong is a BackupError, or one of TROUBLES.
     """
 
     name: ClassVar[str]
@@ -51,7 +56,7 @@ class Subcommand(ABC):
 
     @abstractmethod
     def run(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Do it. Raises BackupError."""
+        """Do it. Raises BackupError, and TROUBLES."""
 
     @abstractmethod
     def show(self, found: dict[str, Any], out: OutputWrapper) -> None:
@@ -77,11 +82,8 @@ def execute(command: Subcommand, options: dict[str, Any], out: OutputWrapper, er
         found = command.run(options)
     except BackupError as error:
         return _failed(str(error), BUSY if isinstance(error, LockedOut) else FAILED, as_json, out, err)
-    except (OperationalError, InterfaceError, psycopg.OperationalError) as error:
-        words = str(error).strip().splitlines()
-        return _failed(
-            f"PostgreSQL does not answer: {words[0] if words else error!r}", FAILED, as_json, out, err
-        )
+    except TROUBLES as error:
+        return _failed(in_words(error), FAILED, as_json, out, err)
     except KeyboardInterrupt:
         return _failed("Interrupted; nothing was kept.", INTERRUPTED, as_json, out, err)
     code = command.code(found)
@@ -90,6 +92,21 @@ def execute(command: Subcommand, options: dict[str, Any], out: OutputWrapper, er
     else:
         command.show(found, out)
     return code
+
+
+def in_words(error: BaseException) -> str:
+    """One of TROUBLES as a sentence."""
+    if isinstance(error, OSError):
+        return f"The system refused: {error}."
+    words = first_line(error)
+    if isinstance(error, NOT_OURS) or isinstance(error.__cause__, NOT_OURS):
+        return (
+            f"The database has not the tables of this version ({words}): run manage.py migrate, or restore a "
+            "copy (restore FILE needs none)."
+        )
+    if isinstance(error, OperationalError | InterfaceError | psycopg.OperationalError):
+        return f"PostgreSQL does not answer: {words}"
+    return f"PostgreSQL refused: {words}"
 
 
 def _failed(sentence: str, code: int, as_json: bool, out: OutputWrapper, err: OutputWrapper) -> int:

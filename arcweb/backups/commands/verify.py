@@ -9,19 +9,17 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-import psycopg
 from django.core.management.base import OutputWrapper
-from django.db import InterfaceError, OperationalError, ProgrammingError
+from django.db import ProgrammingError
 from django.db.models import TextField
 from django.db.models.functions import Cast
 
-from arcweb.backups.commands.base import DONE, FAILED, Subcommand
+from arcweb.backups.commands.base import DONE, FAILED, TROUBLES, Subcommand, in_words
 from arcweb.backups.commands.restore import ended_in_order
 from arcweb.backups.exceptions import BackupError, LockedOut
 from arcweb.backups.models import Backup
 from arcweb.backups.proving import Console
 from arcweb.backups.proving.proof import Outcome, prove, prove_file
-from arcweb.backups.server import first_line
 from arcweb.jobs.progress import duration
 
 NOT_TRIED = 3
@@ -65,8 +63,8 @@ class Verify(Subcommand):
             raise
         except BackupError as error:
             trouble = str(error)
-        except (OperationalError, InterfaceError, psycopg.OperationalError) as error:
-            trouble = f"PostgreSQL does not answer: {first_line(error)}"
+        except TROUBLES as error:
+            trouble = in_words(error)
         return _found(Outcome("not tried", trouble, {"steps": [], "seconds": 0.0}), wanted)
 
     def code(self, found: dict[str, Any]) -> int:
