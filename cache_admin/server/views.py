@@ -79,7 +79,7 @@ def redis_save(request: HttpRequest, role: Role) -> HttpResponse:
         back,
         word=way.command,
         tone="warn" if way.blocks else "idle",
-        note="This server takes no changes until it could save: the save begins at once, and the job that "
+        note="This server takes no changes until it has saved: the save begins at once, and the job that "
         "follows it runs when workers can be reached again. Both are events."
         if at_once
         else "A job starts it and follows it to its end: the server's OK is only the beginning. Both are "
