@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, StreamingHttpResponse
+from django.shortcuts import redirect
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_safe
 from redis import Redis
@@ -16,7 +18,7 @@ from arcweb.limited import limited
 from cache_admin import connections
 from cache_admin.connections import Role
 from cache_admin.keys import elements, export, names, values
-from cache_admin.keys.addressed import key_view
+from cache_admin.keys.addressed import key_url, key_view
 from cache_admin.keys.audit import note
 from cache_admin.keys.secrecy import Rule
 from cache_admin.keys.values import PREVIEW, Facts
@@ -32,9 +34,15 @@ def download(request: HttpRequest, role: Role, client: Redis, key: bytes) -> Any
     rule = rule_of(request, key, known.kind)
     if known.kind == "string":
         beginning: Any = client.getrange(key, 0, PREVIEW - 1)
-        if why_not := rule.why_no_download(beginning, known.length):
+        why_not = rule.why_no_download(beginning, known.length)
+        if not why_not and len(beginning) < known.length:
+            try:
+                why_not = rule.why_no_rest(values.pieces(client, key, known.length))
+            except values.Torn as error:
+                messages.error(request, str(error))
+                return redirect(key_url(role, key))
+        if why_not:
             raise PermissionDenied(why_not)
-    if known.kind == "string":
         content, form, suffix = _string(role, key, known.length), "application/octet-stream", "bin"
     elif known.kind in elements.KINDS:
         content, form, suffix = _lines(role, key, known, rule), "application/jsonl", "jsonl"

@@ -13,6 +13,7 @@ import pytest
 from django.conf import settings
 from redis import Redis
 
+from cache_admin.keys import values
 from cache_admin.keys.secrecy import Rule, says_secret
 from tests.cache_admin.keys.test_pages import address, text
 from tests.people import client_of
@@ -104,6 +105,33 @@ def test_secrets_in_a_string_are_masked(cache: Redis, name: str) -> None:
     assert b"hunter22".hex(" ") not in seen
     assert client_of("viewer").get(address(key, "download")).status_code == 403
     assert "hunter22" in everything(cache, key, "operator")
+
+
+def between_pieces() -> bytes:
+    """A word that begins in one piece of a download and ends in the next."""
+    return b"\x00" + b"x" * (values.PIECE - 4) + b"passWord" + b"hunter22" + b"x" * 1000
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pickle.dumps({"a": b"x" * 70_000, "password": "hunter22"}),
+        between_pieces(),
+        b"\x00" * 900_000 + b"SECRET",
+    ],
+    ids=["a pickle", "between two pieces", "at the end"],
+)
+def test_secrets_behind_what_a_page_shows_are_not_downloaded(cache: Redis, value: bytes) -> None:
+    assert len(value) > values.PREVIEW
+    cache.set("large", value)
+    refused = client_of("viewer").get(address(b"large", "download"))
+    assert refused.status_code == 403
+    assert "may hold what is masked for you" in text(refused)
+    given = client_of("operator").get(address(b"large", "download"))
+    assert b"".join(given.streaming_content) == value  # type: ignore[attr-defined]
+    cache.set("large", b"\x00" * 900_000)
+    harmless = client_of("viewer").get(address(b"large", "download"))
+    assert len(b"".join(harmless.streaming_content)) == 900_000  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("kind", ["hash", "list", "set", "zset", "stream"])
