@@ -99,12 +99,19 @@ def test_a_command_that_is_told_to_end_ends_in_order(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(create, "take", told)
     monkeypatch.setattr(command, "_find", told)
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SystemExit) as ended:
-        call_command("backup", "create")
-    assert (ended.value.code, verify("0123abcd")) == (130, 130)
-    assert len(tidied) == 2
-    assert signal.getsignal(signal.SIGTERM) is before
+
+    def unheard(*_: Any) -> None:
+        raise AssertionError("the command does not hear the signal")
+
+    before = signal.signal(signal.SIGTERM, unheard)  # whose default would end all tests without a word
+    try:
+        with pytest.raises(SystemExit) as ended:
+            call_command("backup", "create")
+        assert (ended.value.code, verify("0123abcd")) == (130, 130)
+        assert len(tidied) == 2
+        assert signal.getsignal(signal.SIGTERM) is unheard
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_file_is_verified_wherever_it_stands(
@@ -119,7 +126,13 @@ def test_a_file_is_verified_wherever_it_stands(
     assert verify(str(path)) == 3
     assert "was NOT verified" in capsys.readouterr().out
     assert verify(str(path), "--trust") == 0
-    (tmp_path / manifests.manifest_name(path.name)).unlink()
+    beside, renamed = tmp_path / manifests.manifest_name(path.name), path.with_stem(f"other-{path.stem}")
+    path.rename(renamed)
+    beside.rename(tmp_path / manifests.manifest_name(renamed.name))
+    capsys.readouterr()
+    assert verify(str(renamed), "--trust") == 1
+    assert f"is the manifest of another copy, {path.name}" in capsys.readouterr().out
+    renamed.rename(path)
     capsys.readouterr()
     assert verify(str(path)) == 3
     assert "has no manifest beside it" in capsys.readouterr().out
