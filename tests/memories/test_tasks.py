@@ -13,6 +13,8 @@ from django.db.models import F
 from django.utils import timezone
 
 from agents.models import Agent
+from arcweb.backups.restore import requests
+from arcweb.database.partitions import retention
 from arcweb.jobs import ledger, registry
 from arcweb.jobs.models import Job
 from arcweb.jobs.querysets import STALE_AFTER
@@ -116,6 +118,12 @@ def test_an_outage_of_the_provider_adds_few_jobs(waiting: Agent, provider: Embed
 def test_embed_jobs_do_not_wait_behind_ingestions() -> None:
     queues = {handler.kind: handler.queue for handler in registry.handlers()}
     assert (queues["embed"], queues["ingest"]) == ("quick", "celery")
+
+
+def test_beside_embed_jobs_are_only_jobs_of_moments() -> None:
+    """The queue `quick` has two workers, and the reconciler, samples and alarms go through it too."""
+    quick = {handler.kind for handler in registry.handlers() if handler.queue == "quick"}
+    assert quick == {"embed", retention.MAKE, requests.START}
 
 
 def test_a_chunk_that_was_just_ingested_is_embedded_anew_as_soon_as_any_other(
