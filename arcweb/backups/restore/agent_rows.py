@@ -14,7 +14,7 @@ from psycopg import sql
 from arcweb.backups import content, one_agent
 from arcweb.backups.exceptions import BackupError
 from arcweb.backups.one_agent import ROOT, SCHEMA
-from arcweb.backups.restore.streaming import columns, oid, stream
+from arcweb.backups.restore.streaming import columns, demanded, listed, oid, stream
 
 Connection = psycopg.Connection[Any]
 #: Whether a single column of type uuid is the table's primary key, and its name.
@@ -46,10 +46,11 @@ class Rows:
 
 @dataclass
 class Given:
-    """agent: its id in live. counts: table → rows that went in."""
+    """agent: its id in live. counts: table → rows that went in. left_out: columns that live does not have."""
 
     agent: str
     counts: dict[str, int] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
 
 
 def find(copy: Connection, said: str) -> Agent:
@@ -82,7 +83,7 @@ def as_it_was(copy: Connection, live: Connection, rows: Rows, agent: Agent) -> G
         )
     given = Given(agent.id)
     for number in rows.order:
-        name, temporary = rows.tables[number], _brought(copy, live, rows, number)
+        name, temporary = rows.tables[number], _brought(copy, live, rows, number, given)
         _refuse_taken(live, name, temporary, number, copy)
         given.counts[name] = _insert(live, name, temporary)
     return given
@@ -94,14 +95,15 @@ def as_copy(copy: Connection, live: Connection, rows: Rows, name: str) -> Given:
         raise BackupError("The name of the new agent has 1 to 255 characters.")
     given, brought = Given(str(uuid.uuid4())), {}
     for number in rows.order:
-        brought[number] = _brought(copy, live, rows, number)
+        brought[number] = _brought(copy, live, rows, number, given)
         column = (copy.execute(IDENTITY, [number]).fetchone() or ("",))[0]
         # A key that is a reference follows what it refers to.
         refers = any(key[0] == number and column in key[2] for key in rows.keys if key[1] in rows.tables)
         if column and not refers:
             _number_anew(live, brought[number], column, given.agent if rows.tables[number] == ROOT else "")
         for table, target, mine, referred in rows.keys:
-            if table == number and target in brought and len(mine) == 1:
+            here = table == number and target in brought and len(mine) == 1
+            if here and mine[0] in columns(live, sql.Identifier("pg_temp", brought[number])):
                 _lead_along(live, brought[number], mine[0], brought[target], referred[0])
     live.execute(
         sql.SQL("UPDATE {} SET name = %s").format(sql.Identifier("pg_temp", brought[_root(rows)])), [name]
@@ -111,22 +113,31 @@ def as_copy(copy: Connection, live: Connection, rows: Rows, name: str) -> Given:
     return given
 
 
-def _brought(copy: Connection, live: Connection, rows: Rows, number: int) -> str:
-    """The agent's rows of that table in a temporary table of live; its name."""
+def _brought(copy: Connection, live: Connection, rows: Rows, number: int, given: Given) -> str:
+    """The agent's rows of that table in a temporary table of live; its name.
+
+    With the columns that both have: a copy of one agent or one schema is not migrated, and may be of an
+    older version.
+    """
     name, temporary = rows.tables[number], f"part_{rows.tables[number]}"
     if oid(live, SCHEMA, name) is None:
         raise BackupError(f"Live has no table {SCHEMA}.{name}, into which the agent's rows would go.")
+    table = sql.Identifier(SCHEMA, name)
+    there, here = columns(copy, table), columns(live, table)
+    given.left_out += [f"{name}.{column}" for column in there if column not in here]
     live.execute(
         sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA").format(
-            sql.Identifier(temporary),
-            columns(live, sql.Identifier(SCHEMA, name)),
-            sql.Identifier(SCHEMA, name),
+            sql.Identifier(temporary), listed(column for column in here if column in there), table
         )
     )
-    chosen = sql.SQL("(SELECT * FROM {} WHERE {})").format(
-        sql.Identifier(SCHEMA, name), rows.conditions[number]
-    )
-    stream(copy, live, chosen, sql.Identifier("pg_temp", temporary))
+    chosen = sql.SQL("(SELECT * FROM {} WHERE {})").format(table, rows.conditions[number])
+    count = stream(copy, live, chosen, sql.Identifier("pg_temp", temporary))
+    if count and (lacking := [column for column in demanded(live, table) if column not in there]):
+        raise BackupError(
+            f"Live's {SCHEMA}.{name} demands {', '.join(lacking)}, which this copy, of an older version, "
+            "does not have. Nothing was changed. Restore the table into a schema of its own (--table "
+            f"{SCHEMA}.{name}) and copy the rows from there."
+        )
     return temporary
 
 
@@ -150,11 +161,14 @@ def _refuse_taken(live: Connection, name: str, temporary: str, number: int, copy
 
 def _insert(live: Connection, name: str, temporary: str) -> int:
     target, source = sql.Identifier(SCHEMA, name), sql.Identifier("pg_temp", temporary)
-    names = columns(live, target)
+    brought = columns(live, source)
+    names = listed(column for column in columns(live, target) if column in brought)
     count = live.execute(
         sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {}").format(target, names, names, source)
     ).rowcount
     for column in KEPT.get(name, ()):
+        if column not in brought:
+            continue
         live.execute(
             sql.SQL(
                 "UPDATE {0} AS t SET {1} = was.{1} FROM {2} AS was WHERE was.id = t.id AND t.{1} IS DISTINCT "

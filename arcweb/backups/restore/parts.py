@@ -73,8 +73,12 @@ def _restore_agent(source: Source, agent: str, name: str, job: str) -> dict[str,
         "agent": given.agent,
         "name": name or chosen.name,
         "rows": counts,
-        "sentence": f"Restored {what} (id {given.agent}): {listed}.",
+        "sentence": f"Restored {what} (id {given.agent}): {listed}.{_without(given.left_out)}",
     }
+
+
+def _without(columns: list[str]) -> str:
+    return f" Left out, for live does not have them: {', '.join(columns)}." if columns else ""
 
 
 def restore_table(source: Source, table: str, *, job: str = "") -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import psycopg
@@ -17,6 +17,12 @@ OID = """
 COLUMNS = """
     SELECT attname FROM pg_attribute
     WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
+    ORDER BY attnum
+"""
+DEMANDED = """
+    SELECT attname FROM pg_attribute
+    WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
+      AND attnotnull AND NOT atthasdef AND attidentity = ''
     ORDER BY attnum
 """
 DEFINITION = """
@@ -34,15 +40,24 @@ def oid(connection: Connection, schema: str, table: str) -> int | None:
     return int(row[0]) if row else None
 
 
-def columns(connection: Connection, table: sql.Identifier) -> sql.Composed:
-    """Those that take values, with commas."""
-    names = connection.execute(COLUMNS, [table.as_string()]).fetchall()
-    return sql.SQL(", ").join(sql.Identifier(name) for (name,) in names)
+def columns(connection: Connection, table: sql.Identifier) -> list[str]:
+    """Those that take values."""
+    return [name for (name,) in connection.execute(COLUMNS, [table.as_string()])]
+
+
+def demanded(connection: Connection, table: sql.Identifier) -> list[str]:
+    """Those of them that every new row must be given."""
+    return [name for (name,) in connection.execute(DEMANDED, [table.as_string()])]
+
+
+def listed(names: Iterable[str]) -> sql.Composed:
+    """With commas."""
+    return sql.SQL(", ").join(map(sql.Identifier, names))
 
 
 def stream(source: Connection, target: Connection, query: sql.Composable, table: sql.Identifier) -> int:
     """Rows of a table of `source` (or of a query in brackets) into a table of `target`; how many."""
-    names = columns(target, table)
+    names = listed(columns(target, table))
     with (
         source.cursor().copy(sql.SQL("COPY (SELECT {} FROM {} AS t) TO STDOUT").format(names, query)) as out,
         target.cursor() as cursor,
