@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -65,6 +65,16 @@ class UserSessionQuerySet(models.QuerySet["UserSession"]):
     def known_place(self, username: str, address: str, age: timedelta) -> bool:
         """Whether that user logged in from that address not longer than `age` ago."""
         return self.filter(user__username=username, address=address, created_at__gt=ago(age)).exists()
+
+    def ends_of(self, key_hashes: Iterable[str]) -> dict[str, str]:
+        """By the hash of its key, why that login has ended ("revoked"); "" for one that has not. One query.
+
+        A key that is missing in the answer has no record: nobody is logged in by it.
+        """
+        found = self.filter(key_hash__in=list(key_hashes))
+        return {
+            row.key_hash: row.get_ended_reason_display() for row in found.only("key_hash", "ended_reason")
+        }
 
     def ended_before(self, age: timedelta) -> Self:
         return self.filter(ended_at__lt=ago(age))

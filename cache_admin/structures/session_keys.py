@@ -12,6 +12,7 @@ from django.core.cache import cache
 from django.utils.crypto import constant_time_compare, salted_hmac
 from redis import Redis
 
+from arcweb.accounts.records import hash_of
 from cache_admin.masking import is_session, masked
 from cache_admin.structures.scan import Found, find
 
@@ -38,6 +39,7 @@ class SessionKey:
     user_id: str = ""  #: of this site's user
     facts: Mapping[str, str] = field(default_factory=dict)  #: harmless fields and their values
     others: tuple[str, ...] = ()  #: names of the fields that are not shown
+    key_hash: str = ""  #: of this site's logins: what finds the record
 
 
 def digest_of(key: bytes) -> str:
@@ -64,7 +66,15 @@ def find_key(client: Redis, digest: str) -> bytes | None:
 
 def is_own(key: bytes) -> bool:
     """Whether it is a session of this site, which is ended at its record in PostgreSQL."""
-    return key.startswith(str(cache.make_key(SessionStore.cache_key_prefix)).encode())
+    return key.startswith(_own_beginning())
+
+
+def _own_beginning() -> bytes:
+    return str(cache.make_key(SessionStore.cache_key_prefix)).encode()
+
+
+def _key_hash(key: bytes) -> str:
+    return hash_of(key.removeprefix(_own_beginning()).decode("utf-8", "replace"))
 
 
 def read(client: Redis, found: Iterable[bytes]) -> list[SessionKey]:
@@ -94,6 +104,7 @@ def read(client: Redis, found: Iterable[bytes]) -> list[SessionKey]:
                 is_own(key),
                 None if ttl < 0 else ttl / 1000,
                 size if isinstance(size, int) else 0,
+                key_hash=_key_hash(key) if is_own(key) else "",
                 **facts,
             )
         )

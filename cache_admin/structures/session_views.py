@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
+from arcweb.accounts.models import UserSession
 from arcweb.charts import size
 from arcweb.events import record
 from arcweb.panels import Row
@@ -31,6 +32,8 @@ class Line:
     who: str
     size: str
     ttl: str  #: "": it never ends
+    login: bool  #: somebody of this site is logged in by it
+    dead: str  #: why nobody is, where it is the copy of a login: "revoked"
 
 
 @require_safe
@@ -40,11 +43,14 @@ def sessions_page(request: HttpRequest, role: Role) -> HttpResponse:
     with connections.client(role) as client:
         found = session_keys.keys(client, MOST)
         sessions = session_keys.read(client, found.keys)
+    ends = UserSession.objects.ends_of(one.key_hash for one in sessions if one.own and one.user_id)
     names = user_names(request, (one.user_id for one in sessions if one.own))
     sessions.sort(key=lambda one: (one.own, one.ttl is not None, one.name))
+    lines = [_line(one, names, ends) for one in sessions]
     shown = {
         **context(request, role, TITLE),
-        "lines": [Line(one, _who(one, names), size(one.size), lasting(one.ttl)) for one in sessions],
+        "lines": lines,
+        "dead": sum(bool(line.dead) for line in lines),
         "foreign": sum(not one.own for one in sessions),
         "own": sum(one.own for one in sessions),
         "endless": sum(one.ttl is None for one in sessions),
@@ -95,6 +101,15 @@ def delete(request: HttpRequest, role: Role) -> HttpResponse:
     else:
         messages.warning(request, "Nothing was left to delete: it had ended already.")
     return redirect(link("redis_sessions", role))
+
+
+def _line(session: SessionKey, names: dict[str, str], ends: dict[str, str]) -> Line:
+    """names: of users, by id. ends: of logins, by the hash of their keys."""
+    of_login = session.own and bool(session.user_id)
+    dead = ends.get(session.key_hash, "without a record") if of_login else ""
+    return Line(
+        session, _who(session, names), size(session.size), lasting(session.ttl), of_login and not dead, dead
+    )
 
 
 def _who(session: SessionKey, names: dict[str, str]) -> str:

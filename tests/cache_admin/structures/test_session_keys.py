@@ -11,6 +11,8 @@ from django.conf import settings
 from django.urls import reverse
 from redis import Redis
 
+from arcweb.accounts import records
+from arcweb.accounts.models import UserSession
 from arcweb.events.models import Event, EventDetail
 from cache_admin.structures import session_keys
 from tests.people import client_of, make_user
@@ -36,6 +38,28 @@ def test_own_sessions_show_the_user_and_neither_key_nor_secret(cache: Redis) -> 
     seen_by_viewer = client_of("viewer").get(URL).content.decode()
     assert ">grace<" not in seen_by_viewer
     assert f"user {user.pk}" in seen_by_viewer
+
+
+def test_the_copy_of_a_login_that_has_ended_says_so(cache: Redis, django_assert_max_num_queries: Any) -> None:
+    grace, ada = make_user("administrator", "grace"), make_user("viewer", "ada")
+    here, revoked, forgotten = client_of(grace), client_of(ada), client_of(ada)
+    for browser in (here, revoked, forgotten):
+        browser.get(reverse("admin:account"))
+    html = here.get(URL).content.decode()
+    assert html.count("Revoke it there") == 3
+    assert "dead copy" not in html
+    mine, *logins = UserSession.objects.order_by("pk")
+    records.end(UserSession.objects.filter(pk=logins[0].pk), ada, UserSession.End.REVOKED, by=grace)
+    logins[1].delete()
+    assert len(list(cache.scan_iter())) == 3, "no record leads to its copy"
+    with django_assert_max_num_queries(6):  # the user, permissions twice, records, names
+        html = here.get(URL).content.decode()
+    assert html.count("Revoke it there") == 1
+    assert "revoked, a dead copy" in html
+    assert "without a record, a dead copy" in html
+    assert "2 are copies of logins that have ended: they let nobody in" in html
+    assert revoked.get(reverse("admin:account")).status_code == 302
+    assert mine.key_hash not in html
 
 
 def test_an_own_session_is_not_deleted_here(cache: Redis) -> None:
