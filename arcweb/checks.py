@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Warning, register  # noqa: A004 - Django's name
 from redis.exceptions import RedisError
 
+from arcweb.redis_urls import password_of
 from cache_admin import connections
 from cache_admin.connections import ROLES, server_of
 from cache_admin.server import eviction, purposes
@@ -33,6 +34,25 @@ def redis_roles_are_apart(app_configs: Sequence[AppConfig] | None, **_options: A
             "appendonly yes.",
             id="arcweb.W001",
         )
+    ]
+
+
+@register("redis")
+def redis_asks_for_a_password(app_configs: Sequence[AppConfig] | None, **_options: Any) -> list[CheckMessage]:
+    """arcweb.W003: whoever reaches the server is let in. Behind a socket its folder says who does."""
+    if settings.ARC_EMBEDDED:
+        return []
+    variables = {connections.url(role): connections.VARIABLES[role] for role in reversed(ROLES)}
+    return [
+        Warning(
+            f"{variable} holds no password. Whoever reaches the server reads and changes "
+            "what is in it: sessions, queued tasks, locks.",
+            hint="Give the server one (requirepass or an ACL), and the address: "
+            "redis://:password@host:6379/0. `make generate-secrets` prints one.",
+            id="arcweb.W003",
+        )
+        for url, variable in reversed(variables.items())
+        if not url.startswith("unix:") and not password_of(url)
     ]
 
 

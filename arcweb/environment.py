@@ -14,6 +14,8 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from environs import EnvError, FileAwareEnv
 
+from arcweb.redis_urls import password_of
+
 #: What example files, tutorials and images ship with. None of them is a secret.
 DEFAULT_SECRETS = frozenset(
     {
@@ -106,9 +108,28 @@ class Environment:
         how = f"`make generate-secrets` prints one for .env; {name}_FILE may point to a file that holds it."
         if not value:
             raise ImproperlyConfigured(f"{name} is missing. {how}")
-        if value.lower() in DEFAULT_SECRETS or value.startswith("<") or len(value) < MINIMUM_SECRET_LENGTH:
-            raise ImproperlyConfigured(
-                f"{name} is a default or shorter than {MINIMUM_SECRET_LENGTH} characters, "
-                f"which is no secret. {how}"
-            )
+        _refuse_no_secret(name, value, how)
         return value
+
+    def redis_url(self, name: str, *, judged: bool) -> str:
+        """An address of Redis, "" when it is not set.
+
+        judged: a password in it must be as good as `secret` wants one. An address without any is told by a
+        system check: its server may be closed in another way.
+        """
+        value = self.text(name)
+        if judged and (password := password_of(value)):
+            how = (
+                f"`make generate-secrets` prints one; {name}_FILE may point to a file that holds the address."
+            )
+            _refuse_no_secret(f"the password in {name}", password, how)
+        return value
+
+
+def _refuse_no_secret(what: str, value: str, how: str) -> None:
+    """Raises ImproperlyConfigured where `value` is nobody's secret; it is never shown."""
+    if value.lower() in DEFAULT_SECRETS or value.startswith("<") or len(value) < MINIMUM_SECRET_LENGTH:
+        raise ImproperlyConfigured(
+            f"{what} is a default or shorter than {MINIMUM_SECRET_LENGTH} characters, "
+            f"which is no secret. {how}"
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 
 def broker_url(url: str) -> str:
@@ -17,3 +17,9 @@ def broker_url(url: str) -> str:
     query["virtual_host"] = query.pop("db", "0")
     # Not urlunsplit: it drops the // when there is no password before the path.
     return f"redis+socket://{parts.netloc}{parts.path}?{urlencode(query)}"
+
+
+def password_of(url: str) -> str:
+    """The password that redis-py sends: before the @, else behind ?password=; "" for none."""
+    parts = urlsplit(url)
+    return unquote(parts.password or "") or dict(parse_qsl(parts.query)).get("password", "")

@@ -244,13 +244,13 @@ REDIS_MAXMEMORY_POLICY = env.text(
         "noeviction",
     ],
 )
-REDIS_URL = env.text("REDIS_URL") or (
+REDIS_URL = env.redis_url("REDIS_URL", judged=not ARC_EMBEDDED) or (
     ARC_LAYOUT.redis_url("cache")
     if ARC_EMBEDDED
     else f"redis://:{quote(env.secret('REDIS_PASSWORD'), safe='')}@localhost:6379/0"
 )
 #: With REDIS_URL alone both roles share one server; a system check says what that risks.
-REDIS_STATE_URL = env.text("REDIS_STATE_URL") or (
+REDIS_STATE_URL = env.redis_url("REDIS_STATE_URL", judged=not ARC_EMBEDDED) or (
     ARC_LAYOUT.redis_url("state") if ARC_EMBEDDED and not env.text("REDIS_URL") else REDIS_URL
 )
 #: Seconds. redis-py 8 retries for minutes unless told otherwise; a page must answer in one.
@@ -359,9 +359,11 @@ ARC_WAL_DAYS = env.integer("ARC_WAL_DAYS", 14, low=1, high=3650)
 ARC_POSTGRES_TOOLS = env.text("ARC_POSTGRES_TOOLS")
 #: For physical backups: the role arc_replication's password; empty with other servers: none are taken.
 ARC_REPLICATION_USER = env.text("ARC_REPLICATION_USER", "arc_replication")
-ARC_REPLICATION_PASSWORD = (
-    ARC_LAYOUT.read_secret("replication-password") if ARC_EMBEDDED else env.text("ARC_REPLICATION_PASSWORD")
-)
+ARC_REPLICATION_PASSWORD = ""
+if ARC_EMBEDDED:
+    ARC_REPLICATION_PASSWORD = ARC_LAYOUT.read_secret("replication-password")
+elif env.text("ARC_REPLICATION_PASSWORD"):
+    ARC_REPLICATION_PASSWORD = env.secret("ARC_REPLICATION_PASSWORD")
 #: The zone in which people read the times of schedules beside UTC; empty: UTC alone.
 ARC_LOCAL_ZONE = env.text("ARC_LOCAL_ZONE")
 if ARC_LOCAL_ZONE and ARC_LOCAL_ZONE not in available_timezones():

@@ -6,7 +6,7 @@ import pytest
 from django.core.checks import run_checks
 from pytest_django.fixtures import Settings
 
-from arcweb.checks import redis_roles_are_apart
+from arcweb.checks import redis_asks_for_a_password, redis_roles_are_apart
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,24 @@ def test_w001_says_what_could_be_lost_and_what_to_do_and_is_run_by_check(setting
     assert "queued tasks" in message.msg
     assert "REDIS_STATE_URL" in str(message.hint)
     assert "private" not in str(message)
+
+
+@pytest.mark.parametrize(
+    ("cache", "state", "named"),
+    [
+        ("redis://h/0", "rediss://arc@h:1/0", ["REDIS_URL", "REDIS_STATE_URL"]),
+        ("redis://h/0", "redis://h/0", ["REDIS_URL"]),
+        ("redis://:p@h/0", "redis://h:1/0", ["REDIS_STATE_URL"]),
+        ("redis://:p@h/0", "redis://h:1/0?password=p", []),
+        ("unix:///run/a.sock", "unix:///run/b.sock?db=1", []),
+    ],
+)
+def test_w003_warns_of_a_server_in_the_network_that_asks_for_no_password(
+    settings: Settings, cache: str, state: str, named: list[str]
+) -> None:
+    settings.REDIS_URL, settings.REDIS_STATE_URL = cache, state
+    assert redis_asks_for_a_password(None) == [], "embedded: the stack made its own"
+    settings.ARC_EMBEDDED = False
+    found = redis_asks_for_a_password(None)
+    assert [message.msg.split()[0] for message in found] == named
+    assert {message.id for message in found} <= {"arcweb.W003"}

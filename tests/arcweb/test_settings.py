@@ -18,7 +18,8 @@ SECRETS = {
     "REDIS_PASSWORD": "pw-of-a-redis-97",
     "ARC_SECRET_KEY": "a-key-of-more-than-fifty-characters-0123456789-abcdefg",
 }
-PRODUCTION = {"POSTGRES_HOST": "db.invalid", "REDIS_STATE_URL": "redis://state.invalid/0", **SECRETS}
+STATE = "redis://:pw-of-a-state-97@state.invalid/0"
+PRODUCTION = {"POSTGRES_HOST": "db.invalid", "REDIS_STATE_URL": STATE, **SECRETS}
 
 
 def manage(*arguments: str, tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -55,6 +56,32 @@ def test_production_refuses_a_missing_or_default_secret_with_one_sentence(
     assert done.stderr.startswith(f"ARC Web cannot start: {name} is ")
     assert "make generate-secrets" in done.stderr
     assert value is None or value not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("REDIS_URL", "redis://:password@localhost:6379/0", "the password in REDIS_URL is a default"),
+        ("REDIS_STATE_URL", "rediss://arc:short-%31@h/0", "the password in REDIS_STATE_URL is a default"),
+        ("REDIS_STATE_URL", "unix:///run/a.sock?password=changeme", "the password in REDIS_STATE_URL is"),
+        ("ARC_REPLICATION_PASSWORD", "changeme", "ARC_REPLICATION_PASSWORD is a default or shorter"),
+    ],
+)
+def test_production_refuses_a_default_password_in_an_address_and_of_the_role_of_backups(
+    tmp_path: Path, name: str, value: str, said: str
+) -> None:
+    done = manage("check", tmp_path=tmp_path, **PRODUCTION | {name: value})
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"ARC Web cannot start: {said}")
+    assert "make generate-secrets" in done.stderr
+    assert value not in done.stderr
+
+
+def test_an_own_redis_without_a_password_is_told_by_check(tmp_path: Path) -> None:
+    done = manage("check", tmp_path=tmp_path, **PRODUCTION | {"REDIS_STATE_URL": "redis://state.invalid/0"})
+    assert done.returncode == 0
+    assert "arcweb.W003) REDIS_STATE_URL holds no password" in done.stderr
 
 
 def test_a_bad_number_is_one_sentence(tmp_path: Path) -> None:
@@ -107,9 +134,7 @@ def test_generated_secrets_are_new_each_time_and_good_for_production(tmp_path: P
     assert len({value for _, _, value in lines}) == len(lines)
     dotenv = tmp_path / "env"
     example = (ROOT / ".env.example").read_text()
-    dotenv.write_text(
-        f"{example}{first.stdout}POSTGRES_HOST=db.invalid\nREDIS_STATE_URL=redis://state.invalid/0\n"
-    )
+    dotenv.write_text(f"{example}{first.stdout}POSTGRES_HOST=db.invalid\nREDIS_STATE_URL={STATE}\n")
     done = manage("check", "--deploy", "--fail-level", "WARNING", tmp_path=tmp_path, ARC_ENV_FILE=str(dotenv))
     assert done.returncode == 0, done.stderr
 
