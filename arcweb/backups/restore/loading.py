@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,8 @@ from django.conf import settings
 
 from arcweb.backups import content, scratch, streams
 from arcweb.backups.exceptions import BackupError, CorruptCopy, SpaceError
-from arcweb.backups.proving import comparing
+from arcweb.backups.manifest import Manifest
+from arcweb.backups.proving import comparing, unpacking
 from arcweb.backups.proving import loading as proving
 from arcweb.backups.proving.ladder import Ladder
 from arcweb.backups.restore import databases, migrating
@@ -20,6 +22,8 @@ from arcweb.backups.restore.source import Source
 Progress = Callable[[int, int], None]
 #: Beside the data itself: what sorting for the indexes needs meanwhile, and the log.
 SPACE = 1.3
+#: Seconds between two looks at the disk of an embedded server.
+LOOK_AT_DISK = 2.0
 
 
 def check(source: Source, journal: Journal, progress: Progress = lambda done, total: None) -> str:
@@ -35,7 +39,7 @@ def check(source: Source, journal: Journal, progress: Progress = lambda done, to
                 "of a database. Restore the agent or a table out of it (--agent, --table)."
             )
         migrating.refuse_newer(manifest.migrations)
-        _room(int(manifest.database.get("bytes", 0) or 0))
+        _room(manifest)
     if source.plain and not source.trusted:
         raise BackupError(
             f"{source.path.name} is SQL text from outside, which may do anything. If you know that this "
@@ -52,7 +56,9 @@ def load(source: Source, journal: Journal, progress: Progress) -> str:
     """Restore into journal.new, which is empty but for the template's extensions; a sentence."""
     with source.unpacked(progress) as dump:
         try:
-            loaded = proving.load(dump, journal.new, trusted=source.trusted, plain=source.plain)
+            loaded = proving.load(
+                dump, journal.new, trusted=source.trusted, plain=source.plain, watch=keeping_reserve()
+            )
         except CorruptCopy:
             raise
         except psycopg.Error as error:
@@ -113,10 +119,25 @@ def _may(journal: Journal) -> None:
         )
 
 
-def _room(expected: int) -> None:
+def keeping_reserve() -> Callable[[], None]:
+    """For as long as a dump is restored: raises SpaceError before an embedded server's disk is full."""
+    folder, looked = settings.ARC_LAYOUT.real_servers_dir, 0.0
+
+    def watch() -> None:
+        nonlocal looked
+        if settings.ARC_EMBEDDED and time.monotonic() - looked > LOOK_AT_DISK:
+            looked = time.monotonic()
+            unpacking.keep_reserve(folder)
+
+    return watch
+
+
+def _room(manifest: Manifest) -> None:
     """Only where the server's disk is this machine's. Raises SpaceError."""
-    if not settings.ARC_EMBEDDED or not expected:
+    if not settings.ARC_EMBEDDED:
         return
+    known = manifest.database.get("bytes")
+    expected = known if isinstance(known, int) and known > 0 else manifest.file.raw_bytes
     free = streams.free_bytes(settings.ARC_LAYOUT.real_servers_dir)
     if free < expected * SPACE:
         raise SpaceError(

@@ -19,7 +19,7 @@ from psycopg import sql
 from arcweb.backups import content, erasures, scratch, server
 from arcweb.backups.exceptions import BackupError
 from arcweb.backups.proving import loading as proving
-from arcweb.backups.restore import agent_rows, databases, migrating, streaming, telling
+from arcweb.backups.restore import agent_rows, databases, loading, migrating, streaming, telling
 from arcweb.backups.restore.running import folder
 from arcweb.backups.restore.source import Source
 from arcweb.events import log
@@ -142,7 +142,8 @@ def _scratch(source: Source) -> Iterator[Connection]:
     with scratch.database("restore of a part") as name:
         source.check()
         with source.unpacked() as dump:
-            proving.load(dump, name, trusted=source.trusted, plain=source.plain)
+            watch = loading.keeping_reserve()
+            proving.load(dump, name, trusted=source.trusted, plain=source.plain, watch=watch)
         if source.manifest is None or not source.manifest.scope:
             migrating.bring_forward(name)
         else:

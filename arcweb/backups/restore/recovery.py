@@ -19,6 +19,7 @@ from django.db import DatabaseError
 from arcweb import paused
 from arcweb.backups.exceptions import BackupError, LockedOut
 from arcweb.backups.physical import journal as times
+from arcweb.backups.proving import unpacking
 from arcweb.backups.restore import databases, exchange, health, telling
 from arcweb.backups.restore.finishing import Finishing
 from arcweb.backups.restore.journal import BROKEN, DONE, EXCHANGING, FAILED, PREPARING, Journal, now
@@ -69,6 +70,12 @@ def unsettled() -> list[str]:
     return ours + [one.title for one in _times().unfinished()]
 
 
+def sweep() -> None:
+    """Remove dumps, perhaps decrypted ones, that a killed process left unpacked; nobody's who lives."""
+    with suppress(OSError):
+        unpacking.sweep(Path(settings.ARC_BACKUP_DIR) / unpacking.SPOOL)
+
+
 def recover() -> list[str]:
     """Settle everything that was left; what was done, in sentences. Safe to call at any time and at once.
 
@@ -85,6 +92,7 @@ def settle() -> tuple[list[str], list[Left]]:
 
     Raises BackupError when the pause cannot be ended.
     """
+    sweep()
     if not needed():
         return [], []
     said: list[str] = []

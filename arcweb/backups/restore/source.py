@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,11 +15,12 @@ from typing import IO
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 
-from arcweb.backups import catalogue, encryption, manifest, places, seals, streams
-from arcweb.backups.exceptions import BackupError, CorruptCopy, SpaceError
+from arcweb.backups import catalogue, encryption, manifest, seals, streams
+from arcweb.backups.exceptions import BackupError, CorruptCopy
 from arcweb.backups.manifest import Manifest
 from arcweb.backups.models import Backup
 from arcweb.backups.places import fetching
+from arcweb.backups.proving import unpacking
 
 logger = logging.getLogger(__name__)
 BLOCK = 1024 * 1024
@@ -72,39 +72,30 @@ class Source:
 
     @contextmanager
     def unpacked(self, progress: Progress = lambda done, total: None) -> Iterator[Path]:
-        """The raw dump as a file in the spool, gone afterwards. Raises BackupError, OSError."""
-        target = places.spool() / f"restore-{uuid.uuid4().hex[:8]}.dump"
-        expected = self.manifest.file.raw_bytes if self.manifest else self.path.stat().st_size
-        free = streams.free_bytes(target.parent)
-        if free < expected + streams.RESERVE:
-            raise SpaceError(
-                f"{target.parent} has {free // 1024**2:,} MB free, and the unpacked copy needs "
-                f"{(expected + streams.RESERVE) // 1024**2:,} MB. Make room, then start again."
-            )
-        try:
-            # At most what the manifest says: a bomb is stopped at its first byte too many.
-            most, done, found = (expected if self.manifest else None), 0, hashlib.sha256()
-            with self._open() as raw, _private(target) as out:
-                while block := raw.read(BLOCK):
-                    done += len(block)
-                    if most is not None and done > most:
-                        raise CorruptCopy(f"{self.path.name} unpacks to more than its manifest says.")
-                    if most is None and streams.free_bytes(target.parent) < streams.RESERVE:
-                        raise SpaceError(
-                            f"{self.path.name} unpacks to more than {target.parent} has room for."
-                        )
-                    found.update(block)
-                    out.write(block)
-                    progress(done, expected)
-            if self.manifest and (done != expected or found.hexdigest() != self.manifest.file.raw_sha256):
+        """The raw dump as a file in the spool, gone afterwards, and at the next start where the process was
+        killed. Raises BackupError, OSError.
+
+        Never more than the manifest says, than any dump of its length gives when it may be hostile, or than
+        leaves the disk its reserve.
+        """
+        wanted, length = self.manifest.file if self.manifest else None, self.path.stat().st_size
+        expected = wanted.raw_bytes if wanted else length
+        with unpacking.temporary(Path(settings.ARC_BACKUP_DIR)) as target:
+            unpacking.keep_reserve(target.parent, expected)
+            with self._open() as raw:
+                found = unpacking.unpack(
+                    raw,
+                    target,
+                    packed=None if self.trusted else length,
+                    claimed=wanted.raw_bytes if wanted else None,
+                    progress=lambda done: progress(done, expected),
+                )
+            if wanted and (found.bytes, found.sha256) != (wanted.raw_bytes, wanted.raw_sha256):
                 raise CorruptCopy(f"{self.path.name} unpacks to something else than its manifest says.")
             yield target
-        finally:
-            with suppress(OSError):
-                target.unlink(missing_ok=True)
 
     @contextmanager
-    def _open(self) -> Iterator[streams.Readable]:
+    def _open(self) -> Iterator[IO[bytes]]:
         name = self.path.name
         encrypted = name.endswith(manifest.AGE)
         inner = name.removesuffix(manifest.AGE)
@@ -182,7 +173,3 @@ def _of_path(path: Path, trust: bool) -> Source:
 
 def _like_id(said: str) -> bool:
     return len(said) >= 6 and set(said.lower()) <= set("0123456789abcdef-")
-
-
-def _private(path: Path) -> IO[bytes]:
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")

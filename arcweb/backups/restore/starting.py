@@ -1,4 +1,4 @@
-"""What every start looks for: a restore whose process was killed."""
+"""What every start looks for: a restore whose process was killed, and a dump that one left unpacked."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ logger = logging.getLogger(__name__)
 def settle() -> None:
     """Have it finished or undone by a process of its own; never keeps the start waiting, never raises."""
     try:
+        recovery.sweep()
         if recovery.needed():
             logger.warning("A restore was left half done; manage.py backup recover settles it.")
             launching.spawn("recover")

@@ -18,7 +18,8 @@ from agents.models import Agent
 from arcweb import paused
 from arcweb.backups import cards, restore_views, server
 from arcweb.backups.exceptions import BackupError
-from arcweb.backups.restore import asking, databases, doing, kept, recovery, safety
+from arcweb.backups.proving import loading as proving
+from arcweb.backups.restore import asking, databases, doing, kept, parts, recovery, safety, starting
 from arcweb.backups.restore.journal import BROKEN, FINISHED, WAITING, Journal
 from arcweb.backups.restore.running import Running, folder
 from arcweb.backups.restore.source import of_backup
@@ -132,6 +133,19 @@ def test_while_it_is_prepared_live_is_untouched_and_nothing_is_left(at: Lasting,
     assert world.oid() == first
     assert can_enter(world)
     assert not recovery.needed()
+
+
+def test_an_unpacked_dump_goes_with_the_next_start(at: Lasting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an encrypted copy it is the plain text; a part of a copy leaves no journal that would tell."""
+    spool, source = at.world.backups / "spool", of_backup(at.world.backup())
+    with monkeypatch.context() as dying:
+        dying.setattr(proving, "read", lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+        killed("while it is loaded", lambda: parts.restore_agent(source, "Agent 1", name="another"))
+    (left,) = spool.iterdir()
+    assert left.read_bytes().startswith(b"PGDMP")
+    assert not recovery.needed()
+    starting.settle()
+    assert list(spool.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,11 @@ from psycopg import sql
 
 from agents.models import Agent
 from arcweb import paused
-from arcweb.backups import server, taking
-from arcweb.backups.exceptions import BackupError, CorruptCopy, LockedOut
+from arcweb.backups import server, streams, taking
+from arcweb.backups.exceptions import BackupError, CorruptCopy, LockedOut, SpaceError
 from arcweb.backups.models import Backup
-from arcweb.backups.restore import asking, databases, doing, exchange, loading, safety
+from arcweb.backups.proving import loading as proving
+from arcweb.backups.restore import asking, databases, doing, exchange, loading, parts, safety
 from arcweb.backups.restore.journal import BROKEN, FINISHED, WAITING
 from arcweb.backups.restore.running import folder
 from arcweb.backups.restore.source import Source, find, of_backup
@@ -145,6 +146,38 @@ def test_a_copy_of_a_newer_version_is_refused(world: World) -> None:
     assert source.manifest is not None
     newer = replace(source.manifest, migrations=source.manifest.migrations | {"agents": "9999_of_tomorrow"})
     refused(world, replace(source, manifest=newer), "agents.9999_of_tomorrow")
+
+
+def test_a_disk_that_fills_up_while_a_copy_is_restored_ends_that(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = proving.load
+
+    def filling(*words: Any, **options: Any) -> proving.Loaded:
+        """What is restored from here on finds less free than is to stay so."""
+        with monkeypatch.context() as full:
+            full.setattr(streams, "RESERVE", 10**15)
+            return load(*words, **options)
+
+    monkeypatch.setattr(proving, "load", filling)
+    source = of_backup(world.backup())
+    refused(world, source, "stay free for the servers", SpaceError)
+    with pytest.raises(SpaceError, match="stay free for the servers"):
+        parts.restore_agent(source, "Agent 1", name="another")
+
+
+def test_a_manifest_that_tells_no_size_of_its_database_is_no_fault(world: World) -> None:
+    source = of_backup(world.backup())
+    assert source.manifest is not None
+    for known in ({"bytes": "a lot"}, {"bytes": -5}, {}):
+        odd = replace(source, manifest=replace(source.manifest, database=known))
+        journal = asking.restore(odd, WHO, to_database=f"{world.live}_x")
+        assert "tables" in loading.check(odd, journal)
+        (folder().path / f"{journal.id}.json").unlink()
+    # Then its dump tells how much room is needed at least.
+    file = replace(source.manifest.file, raw_bytes=10**15)
+    huge = replace(source, manifest=replace(source.manifest, database={"bytes": "a lot"}, file=file))
+    refused(world, huge, "needs about [0-9,]+ MB beside the live one", SpaceError)
 
 
 def test_a_copy_of_an_older_schema_is_brought_forward(world: World) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from arcweb.backups import streams
 from arcweb.backups.exceptions import CorruptCopy, SpaceError
+from arcweb.backups.proving import unpacking
 from arcweb.backups.restore.source import Source, find
 from tests.backups.made import make_files
 
@@ -37,7 +38,7 @@ def test_what_was_copied_comes_out_and_goes_with_the_block(source: Source, tmp_p
     [
         ({"raw_sha256": "0" * 64}, "something else"),
         ({"raw_bytes": len(CONTENT) + 1}, "something else"),
-        ({"raw_bytes": len(CONTENT) - 1}, "to more than"),
+        ({"raw_bytes": len(CONTENT) - 1}, "holds more than its manifest says"),
     ],
 )
 def test_what_comes_out_otherwise_is_restored_nowhere(
@@ -65,13 +66,26 @@ def test_a_file_beside_the_manifest_of_another_copy_is_not_taken_for_that_one(so
 def test_there_must_be_room_for_what_comes_out(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     for one in (source, replace(source, manifest=None)):
         monkeypatch.setattr(streams, "free_bytes", lambda path: streams.RESERVE - 1)
-        with pytest.raises(SpaceError, match="MB free, and the unpacked copy needs"), one.unpacked():
+        with pytest.raises(SpaceError, match=r"are needed and .* stay free for the servers"), one.unpacked():
             pytest.fail("it was unpacked")
     # Of a file without a manifest nobody knows beforehand how much it is.
     left = iter([2 * streams.RESERVE, streams.RESERVE - 1])
     monkeypatch.setattr(streams, "free_bytes", lambda path: next(left))
-    with pytest.raises(SpaceError, match="unpacks to more than"), one.unpacked():
+    with pytest.raises(SpaceError, match="stay free for the servers"), one.unpacked():
         pytest.fail("it was unpacked")
+
+
+def test_a_file_from_outside_unpacks_to_no_more_than_a_dump_of_its_length(
+    source: Source, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(unpacking, "HARMLESS", 0)
+    monkeypatch.setattr(unpacking, "MOST_RATIO", 1)
+    for one in (source, replace(source, manifest=None)):
+        with pytest.raises(CorruptCopy, match="made to fill a disk"), one.unpacked():
+            pytest.fail("it was unpacked")
+        with replace(one, trusted=True).unpacked() as dump:
+            assert dump.read_bytes() == CONTENT
+    assert list((tmp_path / "spool").iterdir()) == []
 
 
 def test_the_time_of_a_file_that_is_not_ours_is_not_believed(source: Source) -> None:
