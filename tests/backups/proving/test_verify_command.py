@@ -46,7 +46,11 @@ def test_it_says_each_step_and_ends_with_what_came_of_it(
     assert Backup.objects.get().state == Backup.State.VERIFIED
     path = folder / backup.file
     path.write_bytes(path.read_bytes()[:-1])
-    assert verify(str(backup.pk), "--json") == 1
+    assert verify(str(backup.pk)) == 1
+    said = capsys.readouterr()
+    assert f"{backup.file} is BAD, after" in said.out
+    assert "NO  hash" in said.out
+    assert verify(backup.file, "--json") == 1
     found = json.loads(capsys.readouterr().out)
     assert found["ok"] is False
     assert (found["verdict"], found["id"]) == ("bad", str(backup.pk))

@@ -14,11 +14,13 @@ from arcweb.backups.manifest import Manifest
 from arcweb.backups.models import Backup
 from arcweb.backups.proving import proof
 from arcweb.backups.taking import Options, take
+from arcweb.jobs.models import Job
 from memories.models import Document, DocumentSource, Memory
 
 
 def fill() -> None:
-    """Vectors of full length, large metadata, texts of every kind, and events in several partitions."""
+    """Vectors of full length, large metadata, texts of every kind, a number that fewer digits would change,
+    and events in several partitions."""
     agent = Agent.objects.create(name='odd "name"; \\', type="x", config={"deep": {"list": [1, None, "ä"]}})
     document = Document.objects.create(agent=agent, name="a.md", content_hash=b"\x00\xff", size_bytes=3)
     DocumentSource.objects.create(document=document, text="a\\.\n\\N\tb\r\n")
@@ -32,6 +34,7 @@ def fill() -> None:
             embedding=vector if number % 5 else None,
             metadata={"n": number, "large": "ä€😀" * (100_000 if number == 7 else 3)},
         )
+    Job.objects.create(kind="ingest", target="numbers", rate=0.1 + 0.2)
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO agents.memories (content) VALUES (NULL), (''), ('no agent')")
         cursor.execute(
