@@ -16,7 +16,7 @@ from arcweb.samples.series import Course, growth, last_before, levels, rates, sh
 from cache_admin import connections
 from cache_admin.cards import WHO, concerns_of
 from cache_admin.connections import SERVERS, Role
-from cache_admin.samplers import SURVEY_SECONDS, SURVEYED, figures
+from cache_admin.samplers import FIGURES, SURVEY_SECONDS, SURVEYED, figures
 from cache_admin.server import figures as told
 from cache_admin.server import keyspace
 from cache_admin.server.capabilities import Capabilities, capabilities
@@ -69,26 +69,34 @@ def look(role: Role) -> Overview:
     )
 
 
-def drawings(role: Role, period: str) -> list[Drawing]:
-    """The charts over one of PERIODS, in two queries."""
+def drawings(role: Role, period: str) -> list[tuple[Drawing, str]]:
+    """The charts over one of PERIODS, each with its source in words, in two queries."""
     _, words, since, buckets = PERIODS[period]
     source = SERVERS[role]
     level = levels(source, LEVELS, since, buckets)
     speed = rates(source, COUNTERS, since, buckets)
     charts = (
-        ("Hit rate", share(speed["hits"], speed["misses"]), "%"),
-        ("Operations", speed["commands"], "a second"),
-        ("Memory", *_in_bytes(level["used_bytes"], "")),
-        ("Network in", *_in_bytes(speed["received_bytes"], "/s")),
-        ("Network out", *_in_bytes(speed["sent_bytes"], "/s")),
-        ("Answer to a PING", level["latency_ms"], "ms"),
-        ("Evicted", speed["evicted"], "a second"),
-        ("Expired", speed["expired"], "a second"),
-        ("Clients", level["clients"], "clients"),
-        ("Blocked clients", level["blocked"], "clients"),
-        ("Fragmentation", level["fragmentation"], ""),
+        ("Hit rate", share(speed["hits"], speed["misses"]), "%", _fields("hits", "misses")),
+        ("Operations", speed["commands"], "a second", _fields("commands")),
+        ("Memory", *_in_bytes(level["used_bytes"], ""), _fields("used_bytes")),
+        ("Network in", *_in_bytes(speed["received_bytes"], "/s"), _fields("received_bytes")),
+        ("Network out", *_in_bytes(speed["sent_bytes"], "/s"), _fields("sent_bytes")),
+        ("Answer to a PING", level["latency_ms"], "ms", "PING, timed where the samples are taken"),
+        ("Evicted", speed["evicted"], "a second", _fields("evicted")),
+        ("Expired", speed["expired"], "a second", _fields("expired")),
+        ("Clients", level["clients"], "clients", _fields("clients")),
+        ("Blocked clients", level["blocked"], "clients", _fields("blocked")),
+        ("Fragmentation", level["fragmentation"], "", _fields("fragmentation")),
     )
-    return [draw(Chart(title, course, unit, summary(course, unit, words))) for title, course, unit in charts]
+    return [
+        (draw(Chart(title, course, unit, summary(course, unit, words))), fields)
+        for title, course, unit, fields in charts
+    ]
+
+
+def _fields(*names: str) -> str:
+    """Where figures of the samples come from: "INFO keyspace_hits, keyspace_misses"."""
+    return f"INFO {', '.join(FIGURES[name] for name in names)}"
 
 
 def _in_bytes(course: Course, per: str) -> tuple[Course, str]:

@@ -111,6 +111,22 @@ def test_the_overview_names_the_source_of_its_figures(admin: Client) -> None:
     assert "FLUSHDB" not in text
 
 
+def test_every_chart_names_its_source(admin: Client) -> None:
+    """Whether or not anything was measured yet; the fields are what this server calls them."""
+    text = body(admin.get("/redis/?role=cache"))
+    charts = text[text.index('id="courses"') : text.index("Sampled every")].split('class="course"')[1:]
+    sources = [re.search(r'From <span class="mono">(.+?)</span>', chart) for chart in charts]
+    assert len(sources) == 11
+    with connections.client("cache") as client:
+        known = dict(client.info())
+    for source in sources:
+        assert source
+        fields = source[1].removeprefix("INFO ").split(", ")
+        assert source[1].startswith("PING, timed") or set(fields) <= set(known), source[1]
+    assert sources[0]
+    assert sources[0][1] == "INFO keyspace_hits, keyspace_misses"
+
+
 def test_an_unknown_period_or_command_is_told(admin: Client) -> None:
     assert admin.get("/redis/?period=year").status_code == 400
     assert admin.get("/redis/save/?command=SHUTDOWN").status_code == 400
