@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from django.contrib.auth.models import User
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.http import urlencode
 
 from arcweb.servers import duration
 from cache_admin.asking import title_of
 from cache_admin.connections import Role
 from cache_admin.rooms import context, link
+from cache_admin.structures.scan import Found
 
 
 def lasting(seconds: float | None) -> str:
@@ -40,6 +43,26 @@ def posted(request: HttpRequest, name: str) -> str:
     if not value:
         raise BadRequest(f"The form holds no {name}: go back, reload the page and try again.")
     return value
+
+
+@dataclass(frozen=True)
+class Rest:
+    """Where Keys goes on with a look that ended early, step by step, by the same pattern."""
+
+    pattern: str
+    url: str
+    endless_url: str  #: the same, those alone that never expire
+
+
+def rests(role: Role, *looks: Found) -> list[Rest]:
+    """One for each look that did not see all; none: nothing is missing on the page."""
+    found = []
+    for look in looks:
+        if not look.complete:
+            query = {"match": look.pattern, **({"type": look.kind} if look.kind else {})}
+            urls = (link("redis_keys", role, urlencode(more)) for more in (query, {**query, "ttl": "none"}))
+            found.append(Rest(look.pattern, *urls))
+    return found
 
 
 def user_names(request: HttpRequest, ids: Iterable[str]) -> dict[str, str]:

@@ -23,7 +23,7 @@ from cache_admin.connections import Role
 from cache_admin.masking import is_session, text
 from cache_admin.rooms import context, link, redis_page, rule_of
 from cache_admin.structures import addresses, leaderboards
-from cache_admin.structures.common import gone, lasting, posted
+from cache_admin.structures.common import gone, lasting, posted, rests
 from cache_admin.structures.leaderboards import Entry, Standing
 
 #: Boards on the page, their best, and how many one page may show of a board.
@@ -82,7 +82,7 @@ def leaderboards_page(request: HttpRequest, role: Role) -> HttpResponse:
     shown = {
         **context(request, role, TITLE),
         "cards": cards,
-        "complete": found.complete,
+        "rests": rests(role, found),
         "waiting": [board for board in boards() if role == "state" and not _is_there(board.name, standings)],
         "change_url": link("redis_leaderboard_change", role),
     }

@@ -20,7 +20,7 @@ from cache_admin.connections import Role
 from cache_admin.masking import text
 from cache_admin.rooms import context, link, redis_page, rule_of
 from cache_admin.structures import addresses, limits, scan
-from cache_admin.structures.common import identity_name, lasting, posted, user_names
+from cache_admin.structures.common import identity_name, lasting, posted, rests, user_names
 
 #: Rows of each table.
 MOST = 100
@@ -63,7 +63,7 @@ def limits_page(request: HttpRequest, role: Role) -> HttpResponse:
         "refused": refused,
         "counters": counters,
         "endless": endless,
-        "complete": found.complete and others.complete,
+        "rests": rests(role, found, others),
         "reset_url": link("redis_limit_reset", role),
         **_asked(request),
     }

@@ -19,7 +19,7 @@ from cache_admin.keys.secrecy import Rule
 from cache_admin.masking import text
 from cache_admin.rooms import context, link, redis_page, rule_of
 from cache_admin.structures import addresses, locks
-from cache_admin.structures.common import gone, lasting, posted
+from cache_admin.structures.common import gone, lasting, posted, rests
 
 MOST = 200
 
@@ -56,7 +56,7 @@ def locks_page(request: HttpRequest, role: Role) -> HttpResponse:
             for one in held
         ],
         "endless": sum(one.ttl is None for one in held),
-        "complete": found.complete,
+        "rests": rests(role, found),
         "release_url": link("redis_lock_release", role),
     }
     return render(request, "admin/cache_admin/structures/locks.html", shown)

@@ -21,6 +21,8 @@ class Found:
     keys: tuple[bytes, ...]
     complete: bool
     total: int  #: keys of any kind in the database
+    pattern: str  #: what was looked for, and of which type: who goes on looks for the same
+    kind: str | None
 
 
 def find(
@@ -46,4 +48,4 @@ def find(
         complete = int(cursor) == 0
         if complete or len(found) > most or time.monotonic() > end:
             break
-    return Found(tuple(sorted(found)[:most]), complete and len(found) <= most, total)
+    return Found(tuple(sorted(found)[:most]), complete and len(found) <= most, total, pattern, kind)

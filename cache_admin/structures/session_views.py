@@ -19,7 +19,7 @@ from cache_admin.asking import Question, confirmed
 from cache_admin.connections import Role
 from cache_admin.rooms import context, link, redis_page
 from cache_admin.structures import session_keys
-from cache_admin.structures.common import gone, lasting, posted, user_names
+from cache_admin.structures.common import gone, lasting, posted, rests, user_names
 from cache_admin.structures.session_keys import SessionKey
 
 MOST = 100
@@ -54,7 +54,7 @@ def sessions_page(request: HttpRequest, role: Role) -> HttpResponse:
         "foreign": sum(not one.own for one in sessions),
         "own": sum(one.own for one in sessions),
         "endless": sum(one.ttl is None for one in sessions),
-        "complete": found.complete,
+        "rests": rests(role, found),
         "delete_url": link("redis_session_delete", role),
     }
     return render(request, "admin/cache_admin/structures/sessions.html", shown)
