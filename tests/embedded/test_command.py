@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from arcweb.embedded.binaries import installed
 from arcweb.embedded.layout import Layout
 from arcweb.embedded.stack import Stack
 from tests.stack import CLEARED
@@ -62,3 +63,38 @@ def test_with_external_servers_nothing_embedded_is_touched(tmp_path: Path, actio
     assert done.returncode == 1
     assert "POSTGRES_HOST is set" in done.stderr
     assert not layout.data_dir.exists()
+
+
+def program(folder: Path, answer: str) -> Path:
+    """A folder with a psql that says so and goes on as the real one."""
+    folder.mkdir()
+    script = folder / "psql"
+    script.write_text(f"#!/bin/sh\necho '{answer}'\nexec '{installed().postgres}/psql' \"$@\"\n")
+    script.chmod(0o755)
+    return folder
+
+
+OLD, NEW = "psql (PostgreSQL) 15.6", "psql (PostgreSQL) 18.6"
+
+
+@pytest.mark.parametrize("tools", [NEW, OLD])
+def test_the_shell_of_an_own_server_is_of_its_version(tmp_path: Path, tools: str) -> None:
+    here = Layout(Path(os.environ["ARC_DATA_DIR"]))
+    external = {
+        "POSTGRES_HOST": str(here.socket_dir),
+        "POSTGRES_PASSWORD": here.read_secret("postgres-password"),
+        "REDIS_PASSWORD": "x" * 20,
+        "ARC_SECRET_KEY": "x" * 50,
+        "PATH": f"{program(tmp_path / 'path', OLD)}:/usr/bin:/bin",
+        "ARC_POSTGRES_TOOLS": str(program(tmp_path / "tools", tools)),
+    }
+    done = manage(
+        Layout(tmp_path / "var"), "dbshell", "--", "-X", "-A", "-t", "-c", "SELECT 2 + 2", **external
+    )
+    assert done.returncode == 0, done.stderr
+    *said, answer = done.stdout.splitlines()
+    assert answer == "4"
+    if tools == OLD:  # no psql of 18, unless this machine has one
+        assert (said == [OLD]) == ("psql 18 is needed" in done.stderr)
+    else:
+        assert said == [tools]
