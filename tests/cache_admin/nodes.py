@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import BusyLoadingError, RedisError
 
 from arcweb.embedded.binaries import installed
 from arcweb.embedded.processes import wait_until
 from tests.running import free_port
 from tests.stack import REDIS_SERVER
 
-__all__ = ["PATIENCE", "answers", "free_port", "port_of", "serving"]
+__all__ = ["PATIENCE", "answers", "free_port", "loads", "port_of", "serving"]
 #: Seconds; a Sentinel asks its servers every ten.
 PATIENCE = 180.0
 
@@ -27,11 +27,28 @@ def answers(client: Redis) -> bool:
         return False
 
 
+def loads(client: Redis) -> bool:
+    """Whether it is there, and refuses because it reads its data from disk."""
+    try:
+        client.ping()
+    except BusyLoadingError:
+        return True
+    except RedisError:
+        return False
+    return False
+
+
 @contextmanager
-def serving(folder: Path, *options: object, port: int = 0, password: str | None = None) -> Iterator[Redis]:
+def serving(
+    folder: Path,
+    *options: object,
+    port: int = 0,
+    password: str | None = None,
+    ready: Callable[[Redis], bool] = answers,
+) -> Iterator[Redis]:
     """A server on a port of its own, working in `folder`, with these words after the program; killed at last.
 
-    The client decodes what it reads.
+    It is waited for until `ready`. The client decodes what it reads.
     """
     folder.mkdir(exist_ok=True)
     port = port or free_port()
@@ -40,7 +57,7 @@ def serving(folder: Path, *options: object, port: int = 0, password: str | None 
     process = subprocess.Popen([str(word) for word in words], stdout=subprocess.DEVNULL)
     client = Redis(port=port, password=password, decode_responses=True)
     try:
-        assert wait_until(lambda: answers(client), PATIENCE)
+        assert wait_until(lambda: ready(client), PATIENCE)
         yield client
     finally:
         client.close()
