@@ -1,8 +1,9 @@
 """A dump restored into a database that is empty but for the template's extensions, by PostgreSQL's programs.
 
-They run as the application's role, which is no superuser: COPY … PROGRAM and files of the server are refused
-by PostgreSQL itself. A file from outside is restored in two parts, and between them the catalog is looked at:
-before that nothing of it has run, see `statements` and `expressions`.
+They run as the application's role. Where that is no superuser, COPY … PROGRAM and files of the server are
+refused by PostgreSQL itself; where it is, no file from outside is restored. Such a file is restored in two
+parts, and between them the catalog is looked at: before that nothing of it has run, see `statements` and
+`expressions`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from arcweb.backups import entries, server
@@ -48,16 +50,26 @@ CIRCUMSTANCES = re.compile(
 )
 ERROR = re.compile(r"(?:ERROR|FATAL|PANIC|error|fatal): +(?!could not execute query)(.+)")
 
+ROLE = """
+    SELECT rolname, rolsuper,
+           array(SELECT found.rolname::text FROM pg_roles AS found WHERE found.rolname = ANY (%s)
+                 AND pg_has_role(mine.oid, found.oid, 'MEMBER') ORDER BY 1)
+    FROM pg_roles AS mine WHERE rolname = current_user
+"""
+#: Members of these reach beyond the database (https://www.postgresql.org/docs/current/predefined-roles.html).
+REACHING = ["pg_execute_server_program", "pg_read_server_files", "pg_write_server_files"]
+
 #: Asked several times a second; what it raises stops the work.
 Watch = Callable[[], None]
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """choice: None for SQL text, which is taken whole."""
+    """choice: None for SQL text, which is taken whole. role: that it was restored as, in words."""
 
     seconds: float
     choice: Choice | None = None
+    role: str = ""
 
 
 def read(dump: Path, *, trusted: bool) -> tuple[archive.Archive, Choice]:
@@ -72,6 +84,29 @@ def read(dump: Path, *, trusted: bool) -> tuple[archive.Archive, Choice]:
     if refusal := choice.refusal():
         raise NotTried(refusal)
     return found, choice
+
+
+def refuse_powerful(connection: psycopg.Connection[Any]) -> None:
+    """Raises NotTried when that session's role reaches beyond its database: a file from outside could too."""
+    role, superuser, reaching = _role(connection)
+    name = sql.Identifier(role).as_string()
+    only = "so that only copies of this installation are restored as it."
+    if superuser:
+        raise NotTried(
+            f"The role {role} is a superuser, whom PostgreSQL refuses nothing, {only} Another superuser "
+            f"takes that away with: ALTER ROLE {name} NOSUPERUSER CREATEDB; Of the first role of a cluster "
+            "PostgreSQL does not take it: then let ARC Web log in as another one, which "
+            "arcweb/embedded/init.sql makes."
+        )
+    if reaching:
+        raise NotTried(
+            f"The role {role} is a member of {' and '.join(reaching)} and reaches the server's files or "
+            f"programs, {only} A superuser takes that away with: REVOKE {', '.join(reaching)} FROM {name};"
+        )
+
+
+def _role(connection: psycopg.Connection[Any]) -> tuple[str, bool, list[str]]:
+    return connection.execute(ROLE, [REACHING]).fetchone() or ("", False, [])
 
 
 def load(
@@ -98,9 +133,13 @@ def load(
     started = time.monotonic()
     with server.connect(database, application="arcweb: restore", check=watch) as connection:
         server.lift_limits(connection)  # it waits in silence while the programs work
+        if not trusted:
+            refuse_powerful(connection)
+        name, superuser, _ = _role(connection)
+        role = f"{name}, which is {'a' if superuser else 'no'} superuser"
         if plain:
             _psql(dump, database, connection, watch)
-            return Loaded(time.monotonic() - started)
+            return Loaded(time.monotonic() - started, role=role)
         found, choice = read(dump, trusted=trusted)
         if rights:
             choice = entries.of_ours(found.items, rights=True)
@@ -127,7 +166,7 @@ def load(
                 expressions.refuse(connection)
         finally:
             wanted.unlink(missing_ok=True)
-    return Loaded(time.monotonic() - started, choice)
+    return Loaded(time.monotonic() - started, choice, role)
 
 
 def _check_listing(program: Path, dump: Path, found: archive.Archive, choice: Choice) -> None:

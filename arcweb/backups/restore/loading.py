@@ -29,6 +29,9 @@ LOOK_AT_DISK = 2.0
 def check(source: Source, journal: Journal, progress: Progress = lambda done, total: None) -> str:
     """Everything that can be known before anything is made; a sentence. Raises BackupError in words."""
     _may(journal)
+    if not source.trusted:
+        with databases.connected(databases.MAINTENANCE) as outside:
+            proving.refuse_powerful(outside)
     manifest = source.manifest
     if manifest is not None:
         if manifest.source != "postgres" or manifest.format not in ("custom", "plain"):
@@ -64,7 +67,7 @@ def load(source: Source, journal: Journal, progress: Progress) -> str:
         except psycopg.Error as error:
             raise BackupError(f"PostgreSQL did not take the copy: {error}") from error
     left = f", {len(loaded.choice.left)} entries left out" if loaded.choice and loaded.choice.left else ""
-    return f"Restored into {journal.new} as a role that is no superuser, in {loaded.seconds:.1f} s{left}."
+    return f"Restored into {journal.new} as the role {loaded.role}, in {loaded.seconds:.1f} s{left}."
 
 
 def compare(source: Source, journal: Journal, progress: Progress) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import uuid
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -272,3 +273,29 @@ def test_rows_that_unpack_without_end_are_refused(tmp_path: Path, monkeypatch: p
     with pytest.raises(CorruptCopy, match="made to fill a disk"):
         restored(dumps["gzip"], tmp_path)
     assert restored(dumps["none"], tmp_path) == ["t"]
+
+
+@pytest.mark.parametrize(
+    ("rights", "said"),
+    [
+        ("SUPERUSER", "is a superuser, whom PostgreSQL refuses nothing"),
+        ("CREATEDB IN ROLE pg_execute_server_program", "is a member of pg_execute_server_program"),
+    ],
+)
+def test_nothing_from_outside_runs_as_a_role_that_reaches_the_server(
+    source: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rights: str, said: str
+) -> None:
+    role, before = f"arc_reaching_{uuid.uuid4().hex[:8]}", server.database
+    with sample.superuser("postgres") as connection:
+        connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'for-this-test' {rights}")
+        try:
+            with monkeypatch.context() as other:
+                other.setattr(
+                    server, "database", lambda: before() | {"USER": role, "PASSWORD": "for-this-test"}
+                )
+                with pytest.raises(NotTried, match=said):
+                    restored(source.custom, tmp_path)
+                if rights != "SUPERUSER":
+                    assert "memories" in restored(source.custom, tmp_path, trusted=True)
+        finally:
+            connection.execute(f"DROP ROLE {role}")

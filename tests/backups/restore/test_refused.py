@@ -23,8 +23,8 @@ from arcweb.backups import server, streams, taking
 from arcweb.backups.exceptions import BackupError, CorruptCopy, LockedOut, SpaceError
 from arcweb.backups.models import Backup
 from arcweb.backups.proving import loading as proving
-from arcweb.backups.restore import asking, databases, doing, exchange, loading, parts, safety
-from arcweb.backups.restore.journal import BROKEN, FINISHED, WAITING
+from arcweb.backups.restore import asking, databases, doing, exchange, kept, loading, parts, safety
+from arcweb.backups.restore.journal import BROKEN, FINISHED, WAITING, WAITS
 from arcweb.backups.restore.running import folder
 from arcweb.backups.restore.source import Source, find, of_backup
 from arcweb.events.models import Event
@@ -91,6 +91,19 @@ def test_without_the_right_to_make_databases_the_grant_is_named(world: World) ->
         pytest.raises(BackupError, match=f"ALTER ROLE .*{name}.* CREATEDB"),
     ):
         loading.check(source, journal)
+
+
+def test_a_superuser_restores_no_file_from_outside_and_is_named_where_it_restores_ours(
+    world: World,
+) -> None:
+    source, name = of_backup(world.backup()), f"strong_{world.live}"
+    with role(world, name, "SUPERUSER", owns=True):
+        refused(world, replace(source, trusted=False), f'ALTER ROLE "{name}" NOSUPERUSER')
+        (begun,) = folder().all()
+        assert begun.step("load").state == WAITS, "it was known before anything was made"
+        journal = world.prepare()
+        kept.discard(journal)
+    assert f"as the role {name}, which is a superuser, in" in journal.step("load").sentence
 
 
 def test_a_live_database_of_somebody_else_is_not_renamed(world: World) -> None:
