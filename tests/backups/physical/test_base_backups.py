@@ -19,10 +19,10 @@ import pytest
 from django.conf import settings
 
 from arcweb.backups import seals, streams, taking
-from arcweb.backups.exceptions import BackupError, CorruptCopy
+from arcweb.backups.exceptions import BackupError, CorruptCopy, SpaceError
 from arcweb.backups.manifest import Manifest
 from arcweb.backups.models import Backup
-from arcweb.backups.physical import chain, cluster, proof, tar
+from arcweb.backups.physical import chain, cluster, proof, segments, tar
 from arcweb.backups.physical.segments import Step, lsn
 from arcweb.backups.proving.ladder import Console, Copy, Ladder, NotTried
 from arcweb.embedded.stack import Stack
@@ -62,7 +62,16 @@ def test_a_taken_copy_says_what_a_recovery_must_know(story: Story) -> None:
     assert incremental.file.raw_bytes < whole.file.raw_bytes / 2
     assert whole.client["tool"] == "pg_basebackup"
     assert any("pg_combinebackup" in line for line in incremental.restore)
-    assert [path.name for path in (story.folder / "chains").iterdir() if path.name.startswith(".")] == []
+    # Put aside for the next incremental one.
+    assert {path.name for path in (story.folder / "chains").iterdir()} == {whole.id, incremental.id}
+    for one in (whole, incremental):
+        path = story.folder / one.file.name
+        with (
+            streams.open_copy(path, compression="zstd") as source,
+            tarfile.open(fileobj=source, mode="r|") as members,
+        ):
+            inside = sorted(Path(each.name).name for each in members if segments.parse(Path(each.name).name))
+        assert (inside[0], inside[-1]) == (one.physical["first_segment"], one.physical["last_segment"])
 
 
 def test_a_chain_is_proven_by_a_server_that_reads_every_table(
@@ -170,6 +179,21 @@ def test_a_copy_of_a_branch_that_was_left_is_no_beginning(here: Stack, story: St
     assert newest(Step(1, left), Step(3, None)) == story.whole.id
     assert newest(Step(1, left - 1), Step(3, None)) == ""
     assert take("incremental", settings.ARC_BACKUP_DIR).parent == story.incremental.id
+
+
+def test_what_builds_on_a_copy_that_is_elsewhere_is_no_beginning(here: Stack, story: Story) -> None:
+    Backup.objects.filter(pk=story.whole.id).update(local=False, remote=True)
+    assert story.whole.id in chain.known()
+    assert chain.newest(chain.known(), story.whole.physical["system"], FIRST) is None
+
+
+def test_nothing_is_unpacked_where_there_is_no_room_for_it(tmp_path: Path) -> None:
+    with (
+        pytest.raises(SpaceError, match="Make room, then start again"),
+        cluster.scratch(2**60, beside=tmp_path),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_failed_keeps_nothing_put_aside(here: Stack, story: Story) -> None:
@@ -282,9 +306,8 @@ def test_tablespaces_are_refused_before_any_work(here: Stack) -> None:
 
 def test_an_incremental_needs_a_whole_one_of_the_same_cluster(here: Stack, story: Story) -> None:
     Backup.objects.filter(pk=story.incremental.id).delete()
-    Backup.objects.filter(pk=story.whole.id).update(
-        manifest=replace(story.whole, physical={"system": "1"}).to_json()
-    )
+    other = replace(story.whole, physical=story.whole.physical | {"system": "1"})
+    Backup.objects.filter(pk=story.whole.id).update(manifest=seals.sealed(other).to_json())
     with pytest.raises(BackupError, match="take a whole one"):
         take("incremental", settings.ARC_BACKUP_DIR)
 

@@ -54,9 +54,13 @@ def test_the_timeline_is_drawn_and_said(operator: Client, story: Story) -> None:
     assert label[1].startswith("Recoverable: 20")
     assert label[1].endswith("2 base backups.")
     assert page.count('class="base" cx=') == page.count('class="incremental" cx=') == 2  # with the legend
-    assert story.whole.file.name in page
-    assert story.incremental.file.name in page
     assert "Go back to (UTC)" in page
+    rows = page.partition('id="bases"')[2].split("<tr>")[2:]  # newest first
+    for row, copy, state in zip(
+        rows, (story.incremental, story.whole), ("Not proven", "Verified"), strict=True
+    ):
+        assert copy.file.name in row
+        assert f">{state}</span>" in row
 
 
 def test_as_many_queries_with_many_copies_as_with_few(operator: Client, story: Story) -> None:
@@ -85,7 +89,7 @@ def test_a_moment_is_asked_for_and_a_process_is_to_prepare_it(operator: Client, 
     assert Job.objects.get(kind="restore-time-start").params == {"restore": journal.id}
     page = operator.get(answer["Location"]).content.decode()
     assert "Asked for" in page
-    assert "hx-get" in page
+    assert f'hx-get="{answer["Location"]}progress/' in page
     # A second one waits for the first.
     second = operator.post(PAGE, {"moment": wanted})
     assert second.status_code == 400
@@ -193,4 +197,7 @@ def test_a_gap_splits_the_drawing() -> None:
     assert [(bar.x, bar.width) for bar in found.bars] == [(12.0, 468.0), (714.0, 234.0)]
     assert [mark.x for mark in found.marks] == [12.0, 714.0, 246.0]
     assert found.ticks[-1] == (948.0, start + timedelta(hours=8))
+    brief = drawing.draw(Picture(1, [stretch(0, 0.001), stretch(5, 8)]))
+    assert brief is not None
+    assert [bar.width for bar in brief.bars] == [3.0, 351.0], "a span of seconds is still to be seen"
     assert drawing.draw(Picture(1)) is None
