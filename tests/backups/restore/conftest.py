@@ -23,7 +23,7 @@ from agents.models import Agent
 from arcweb.backups import taking
 from arcweb.backups.models import Backup
 from arcweb.backups.restore import asking, databases, doing, telling
-from arcweb.backups.restore.journal import Journal
+from arcweb.backups.restore.journal import Folder, Journal
 from arcweb.backups.restore.running import folder
 from arcweb.backups.restore.source import of_backup
 from arcweb.events import record
@@ -204,6 +204,13 @@ def world(filled: Filled, django_db_blocker: Any, settings: Any, tmp_path: Path)
         led_to(found.live),
     ):
         yield found
+
+
+@pytest.fixture
+def journals(settings: Any, tmp_path: Path) -> Folder:
+    """The journals of an ARC_BACKUP_DIR of the test's own, which are none yet."""
+    settings.ARC_BACKUP_DIR = tmp_path
+    return Folder(tmp_path)
 
 
 @contextmanager

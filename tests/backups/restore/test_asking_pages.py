@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,41 +19,20 @@ from arcweb.backups.restore.journal import (
     FINISHED,
     WAITING,
     Folder,
-    Journal,
 )
 from arcweb.backups.restore.requests import go_on
 from arcweb.events.models import Event
 from arcweb.jobs.models import Job
 from tests.backups.made import make_copy
+from tests.backups.restore.journals import page, written
 from tests.people import client_of
 
 pytestmark = pytest.mark.django_db
-WHO = {"kind": "user", "id": "1", "name": "anna"}
-
-
-@pytest.fixture
-def journals(settings: Any, tmp_path: Path) -> Folder:
-    settings.ARC_BACKUP_DIR = tmp_path
-    return Folder(tmp_path)
 
 
 @pytest.fixture
 def admin(db: None) -> Client:
     return client_of("administrator")
-
-
-def written(journals: Folder, state: str, **values: Any) -> Journal:
-    live = str(connection.settings_dict["NAME"])
-    one = Journal.begin("restore", live=live, actor=WHO, file="a copy")
-    one.state, one.keep_until = state, (datetime.now(UTC) + timedelta(hours=1)).isoformat()
-    for name, value in values.items():
-        setattr(one, name, value)
-    journals.write(one)
-    return one
-
-
-def page(journal: Journal, name: str = "page") -> str:
-    return reverse(f"admin:backups_restore_{name}", args=[journal.id])
 
 
 def of(backup: Backup) -> str:

@@ -18,36 +18,15 @@ from arcweb import paused
 from arcweb.backups import erasures
 from arcweb.backups.exceptions import BackupError
 from arcweb.backups.restore import launching, showing
-from arcweb.backups.restore.journal import ASKED, EXCHANGING, FINISHED, RUNS, WAITING, Folder, Journal
+from arcweb.backups.restore.journal import ASKED, EXCHANGING, FINISHED, RUNS, WAITING, Folder
 from arcweb.backups.restore.middleware import PauseMiddleware
 from arcweb.celery import app
 from arcweb.events.models import Event
 from arcweb.jobs.models import Job
+from tests.backups.restore.journals import page, written
 from tests.people import client_of
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def journals(settings: Any, tmp_path: Any) -> Folder:
-    settings.ARC_BACKUP_DIR = tmp_path
-    return Folder(tmp_path)
-
-
-def written(journals: Folder, state: str, **values: Any) -> Journal:
-    journal = Journal.begin(
-        "restore", live="arc", actor={"kind": "user", "id": "1", "name": "anna"},
-        file="postgres-20260101T000000Z-01234567.dump.zst", taken_at="2026-01-01T00:00:00+00:00",
-    )  # fmt: skip
-    journal.state = state
-    for name, value in values.items():
-        setattr(journal, name, value)
-    journals.write(journal)
-    return journal
-
-
-def page(journal: Journal, name: str = "page") -> str:
-    return reverse(f"admin:backups_restore_{name}", args=[journal.id])
 
 
 @pytest.mark.parametrize("role", ["", "viewer", "operator"])
@@ -57,7 +36,7 @@ def test_only_who_may_restore_sees_or_does_anything(journals: Folder, role: str)
     for name in ("page", "progress"):
         assert browser.get(page(journal, name)).status_code == 403
     for name in ("confirm", "discard", "undo"):
-        assert browser.post(page(journal, name), {"typed": "arc"}).status_code == 403
+        assert browser.post(page(journal, name), {"typed": journal.live}).status_code == 403
     assert browser.get(reverse("admin:backups_restores")).status_code == 403
     assert browser.post(reverse("admin:backups_erasures"), {"kind": "agent"}).status_code == 403
     found = journals.read(journal.id)
@@ -70,20 +49,17 @@ def test_a_confirmation_asks_for_the_name_and_starts_a_process(journals: Folder)
     browser = client_of("administrator")
     assert "Put it in place" in browser.get(page(journal)).content.decode()
     assert browser.get(page(journal, "confirm")).status_code == 405
-    live = __import__("django.db").db.connection.settings_dict["NAME"]
-    journal.live = str(live)
-    journals.write(journal)
     answer = browser.post(page(journal, "confirm"), {"typed": "something"}, follow=True)
     assert "type the name of the live database" in answer.content.decode()
     assert not Job.objects.exists()
-    browser.post(page(journal, "confirm"), {"typed": str(live)})
+    browser.post(page(journal, "confirm"), {"typed": journal.live})
     assert Job.objects.get().params == {"restore": journal.id}
     assert Event.objects.filter(kind="restore.confirmed", object_id=journal.id).exists()
     found = journals.read(journal.id)
     assert found is not None
     assert found.state == "confirmed"
     assert found.confirmed_by["kind"] == "user"
-    again = browser.post(page(journal, "confirm"), {"typed": str(live)}, follow=True)
+    again = browser.post(page(journal, "confirm"), {"typed": journal.live}, follow=True)
     assert "does not wait" in again.content.decode()
     assert Job.objects.count() == 1
 
@@ -161,7 +137,7 @@ def test_while_it_is_paused_pages_say_so_and_no_task_begins(
         assert (said.status_code, said.headers["Content-Type"]) == (503, "text/plain; charset=utf-8")
         assert said.content.startswith(b"A backup is being put in place. The database is exchanged")
         assert journal.file not in answer.content.decode(), "anybody reads this page"
-        assert browser.post(page(journal, "confirm"), {"typed": "arc"}).status_code == 503
+        assert browser.post(page(journal, "confirm"), {"typed": journal.live}).status_code == 503
         assert browser.get(reverse("state")).status_code == 200
         answer = browser.get(address, headers={"HX-Request": "true"})
         assert answer.status_code == 200
