@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
 import psycopg
 from django.conf import settings
@@ -31,6 +32,7 @@ from arcweb.backups.physical.recovery import KEPT, Told, journals, quiet, steppi
 from arcweb.backups.restore.journal import SKIPPED, now
 from arcweb.backups.restore.running import in_words
 from arcweb.embedded import swap
+from arcweb.embedded.errors import EmbeddedError
 from arcweb.embedded.swap import Swap
 from arcweb.events import Actor, record
 from arcweb.events.actors import SYSTEM
@@ -45,7 +47,8 @@ LEFT = "The process that did this stopped without a word (killed, or its machine
 
 def exchange(journal: Journal, told: Told = quiet) -> None:
     """From the confirmation to the end; the caller holds the journals' lock. Raises BackupError: then the
-    cluster of before is live, or, after a crash, the next start finishes the renames."""
+    cluster of before is live, also where the new one does not work; after a crash, the next start finishes
+    the renames."""
     notes = journals()
     journal.state, journal.trouble = EXCHANGING, ""
     notes.write(journal)
@@ -59,10 +62,16 @@ def exchange(journal: Journal, told: Told = quiet) -> None:
                     step.state = SKIPPED
             with stepping(journal, "exchange", told) as step:
                 step.sentence = renames.renamed(now_live.stack, Swap(journal.id, journal.new, journal.before))
-            with stepping(journal, "settle", told) as step:
-                step.sentence = _settle(journal)
+            try:
+                with stepping(journal, "settle", told) as step:
+                    step.sentence = _settle(journal)
+            except Exception as error:
+                # One that was stopped may be why it goes back: it need not start.
+                if now_live.running:
+                    _take_back(journal, now_live, in_words(error).rstrip(". \n") + ".")
+                raise
     except BaseException as error:
-        # Whatever is renamed already stays so: the next look tells which of the two it is.
+        # Whatever is renamed then stays so: the next look tells which of the two it is.
         if not _is_in_place(journal):
             _put_back(journal, in_words(error))
         else:
@@ -71,6 +80,25 @@ def exchange(journal: Journal, told: Told = quiet) -> None:
         raise
     _finished(journal)
     renames.as_it_ran(now_live)
+
+
+def _take_back(journal: Journal, now_live: live.Live, trouble: str) -> NoReturn:
+    """What was put in place does not work, and nobody has worked in it yet: the cluster of before is live
+    again. Raises BackupError, which says whether it is."""
+    try:
+        renames.renamed(now_live.stack, _way_back(journal))
+    except (BackupError, OSError) as error:
+        if not _is_undone(journal):
+            swap.withdraw(settings.ARC_LAYOUT)
+        raise BackupError(
+            f"{trouble} The restored cluster is live, for the one of before could not be put back: "
+            f"{in_words(error)}"
+        ) from error
+    journal.dropped_at = now()
+    raise BackupError(
+        f"{trouble} So the cluster of before is live again. What was restored is kept as {journal.undone} "
+        "for a day."
+    )
 
 
 def undo(journal: Journal, actor: Actor, told: Told = quiet) -> None:
@@ -89,7 +117,7 @@ def undo(journal: Journal, actor: Actor, told: Told = quiet) -> None:
         since = journal.step("carry").started_at or journal.target
         journal.facts["undo"] = carrying.carry(now_live, journal.before, since)
         journals().write(journal)
-        renames.renamed(now_live.stack, Swap(journal.id, journal.before, journal.undone))
+        renames.renamed(now_live.stack, _way_back(journal))
         _undone(journal, actor)
     except BaseException as error:
         journal.trouble = in_words(error)
@@ -162,11 +190,19 @@ def _settle_one(journal: Journal) -> str:
         journals().write(journal)
         return journal.trouble
     if _is_in_place(journal):
+        _withdraw_way_back(journal)
         _settle(journal)
         _finished(journal)
         return f"Finished the restore to {journal.target}: its cluster is live."
     _put_back(journal, f"{LEFT} The live cluster is as it was.")
     return f"The restore to {journal.target} was not done: the live cluster is as it was."
+
+
+def _withdraw_way_back(journal: Journal) -> None:
+    """Killed before it was taken back: no later start does it, when people have worked in what is live."""
+    with suppress(EmbeddedError):  # a request that cannot be read is done by no start
+        if swap.asked(settings.ARC_LAYOUT) == _way_back(journal) and not _is_undone(journal):
+            swap.withdraw(settings.ARC_LAYOUT)
 
 
 def _put_back(journal: Journal, trouble: str) -> None:
@@ -186,7 +222,11 @@ def _is_in_place(journal: Journal) -> bool:
 
 def _is_undone(journal: Journal) -> bool:
     """The same of its undo."""
-    return renames.happened(Swap(journal.id, journal.before, journal.undone))
+    return renames.happened(_way_back(journal))
+
+
+def _way_back(journal: Journal) -> Swap:
+    return Swap(journal.id, journal.before, journal.undone)
 
 
 @contextmanager

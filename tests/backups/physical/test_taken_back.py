@@ -1,0 +1,74 @@
+"""A restored cluster that cannot be brought to this version's schema: the one of before is live again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.conf import settings
+from django.db import connections
+
+from arcweb import paused
+from arcweb.backups import server
+from arcweb.backups.exceptions import BackupError
+from arcweb.backups.physical import doing, live, recovery, removing
+from arcweb.backups.physical.journal import BROKEN
+from arcweb.backups.restore import recovery as killed
+from arcweb.embedded import swap
+from arcweb.embedded.stack import Stack
+from tests.backups.physical.conftest import Story, now_of, superuser, switch
+from tests.backups.physical.test_point_in_time import ids
+
+ME = {"kind": "system", "id": "", "name": "tests"}
+
+
+@pytest.fixture
+def its_own(here: Stack) -> Iterator[None]:
+    """Django's connection is one to the database that goes back, as the settings have it in earnest."""
+    before = connections["default"]
+    own = connections.create_connection("default")
+    own.settings_dict = server.database()
+    connections["default"] = own
+    try:
+        yield
+    finally:
+        own.close()
+        connections["default"] = before
+
+
+@pytest.fixture
+def unmigratable(here: Stack, story: Story) -> Iterator[datetime]:
+    """A moment at which a table bears the name of one that the first migration makes."""
+    with superuser(here) as connection:
+        connection.execute("CREATE TABLE django_content_type (id int)")
+        moment = now_of(connection)
+        connection.execute("DROP TABLE django_content_type")
+        connection.execute("INSERT INTO notes VALUES (800, 'since then')")
+    switch(here)
+    yield moment
+    with superuser(here) as connection:
+        connection.execute("DELETE FROM notes WHERE id = 800")
+
+
+def test_where_the_schema_cannot_be_brought_forward_the_cluster_of_before_is_live_again(
+    here: Stack, unmigratable: datetime, its_own: None
+) -> None:
+    before = ids(here)
+    assert 800 in before
+    with pytest.raises(BackupError) as raised:
+        doing.restore(unmigratable, ME)
+    (journal,) = recovery.journals().all()
+    assert ids(here) == before
+    assert live.look().running
+    assert not paused.is_on(settings.ARC_BACKUP_DIR)
+    assert swap.asked(here.layout) is None
+    assert (journal.state, journal.is_busy, journal.trouble) == (BROKEN, False, str(raised.value))
+    words = 'relation "django_content_type" already exists. So the cluster of before is live again.'
+    assert words in journal.trouble
+    aside = here.layout.real_servers_dir / journal.undone
+    assert str(aside.name) in journal.trouble
+    assert aside.is_dir()
+    assert not killed.needed(), "nothing tries it again at every start"
+    removing.sweep(datetime.now(UTC) + timedelta(days=2))
+    assert not aside.exists()
