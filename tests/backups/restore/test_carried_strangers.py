@@ -156,6 +156,30 @@ def test_without_a_live_to_ask_nothing_of_it_runs_by_itself(world: World, tmp_pa
     assert not Schedule.objects.filter(enabled=True).exists()
 
 
+def test_an_undo_brings_nobody_of_a_strangers_copy_along(world: World) -> None:
+    """Where live could not be read, who may enter what took its place is the file's word."""
+    fill("eve", "* * * * *")
+    taken_of(world)
+    clear("eve")
+    anna = User.objects.get(username="anna")
+    anna.set_password("changed since the copy")
+    anna.save()
+    source = replace(of_backup(world.backup()), trusted=False)
+    journal = asking.restore(source, WHO)
+    doing.prepare(journal, source, live_is_broken=True)
+    assert "will enter with the passwords of the copy" in journal.step("differ").sentence
+    asking.confirmed(journal, world.live, WHO)
+    doing.finish(journal, live_is_broken=True)
+    assert User.objects.get(username="eve").is_superuser
+    assert User.objects.get(username="anna").check_password("the first of anna")
+
+    undone = world.undo(journal)
+    assert not User.objects.filter(username="eve").exists()
+    assert User.objects.get(username="anna").check_password("changed since the copy")
+    assert not Schedule.objects.exists()
+    assert "as they were before that restore" in undone.step("carry").sentence
+
+
 def test_a_table_called_as_one_of_postgresql_stands_in_for_none(world: World) -> None:
     """What is carried over is asked of the catalog of the copy: its own tables would lie about accounts."""
     with connection.cursor() as cursor:

@@ -75,7 +75,11 @@ def carry_over(
     """
     both = Both(live, new, trusted=trusted, undoes=undoes)
     said: list[str] = []
-    parts = (accounts, strangers, events, catalogue, standing, grants)
+    parts = [accounts, strangers, events, catalogue, standing, grants]
+    if undoes and undoes.get(LIVE_UNREAD) and not undoes.get("trusted", True):
+        # Nobody else's accounts could be read then: what it has now is what a stranger's file says.
+        said = [strangers.SAID_UNDONE, *accounts.end_sessions(both), *standing.end(both)]
+        parts = [events, grants]
     for part in parts:
         said += part.carry(both, taken_at)
     return said

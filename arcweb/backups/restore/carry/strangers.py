@@ -64,6 +64,10 @@ SAID_ALONE = (
     "The copy is not this installation's own: its jobs, rules, thresholds of alarms and rows of the "
     "catalogue are not believed, and its schedules stand still until you switch them on."
 )
+SAID_UNDONE = (
+    "Accounts, the catalogue of copies, schedules and rules are as they were before that restore, whose copy "
+    "was not this installation's own; what people changed about them since is in the safety copy."
+)
 
 
 def foretold(*, live_is_broken: bool) -> str:
