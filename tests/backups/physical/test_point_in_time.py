@@ -283,9 +283,14 @@ def test_a_stopped_server_goes_back_too_with_what_it_had_not_archived(
     with superuser(here) as connection:
         connection.execute("INSERT INTO notes VALUES (700, 'in pg_wal alone')")
         late = now_of(connection)
+    ran = live.look()
     here.postgres.stop(lambda words: None, kill=True)
     here.postgres.child = None
     try:
+        stopped = live.look()
+        assert (stopped.system, stopped.timeline) == (ran.system, ran.timeline)
+        with pytest.raises(BackupError, match="cannot be reached"):  # its own log leads on, and not back
+            recovery.choose(story.whole.taken_at - timedelta(days=1), live.look())
         journal = doing.restore(late, ME)
         assert journal.step("log").state == "skipped"
         assert journal.step("carry").state == "skipped"
@@ -450,6 +455,7 @@ def test_an_undo_whose_cluster_does_not_start_says_what_is_live_and_where_the_ot
     with pytest.raises(BackupError, match=rf"{journal.before} is no cluster any more"):
         doing.undo(journal.id, SYSTEM)
     assert recovery.journals().read(journal.id).can_undo  # type: ignore[union-attr]
+    assert not paused.is_on(settings.ARC_BACKUP_DIR)
 
     kept = servers / journal.before
     kept.mkdir(mode=0o700)
@@ -587,6 +593,9 @@ def test_the_wrong_name_and_a_time_to_come_are_refused(here: Stack, story: Story
         doing.refuse_mistyped("ark")
     with pytest.raises(BackupError, match="lies in the future"):
         recovery.choose(datetime.now(UTC) + timedelta(hours=1), live.look())
+    # Of a server that runs the rest of the log is no file yet.
+    with pytest.raises(BackupError, match="cannot be reached"):
+        recovery.choose(datetime.now(UTC), live.look())
 
 
 def test_a_base_backup_that_was_not_made_here_is_not_started(here: Stack, story: Story) -> None:
@@ -630,9 +639,13 @@ def test_pruning_keeps_what_the_oldest_backup_needs_and_what_is_young(here: Stac
     archive.prune(now=datetime.now(UTC) + timedelta(days=15))
     assert first in {one.name() for one in archive.look().times}, "a copy of others begins none of our log"
     incremental.update(owner="")
+    archive.prune(now=datetime.now(UTC) + timedelta(days=13))
+    assert first in {one.name() for one in archive.look().times}, "moments of 13 days ago are reached from it"
+    running = Backup.objects.create(source="postgres", format="base", state="running")
+    archive.prune(now=datetime.now(UTC) + timedelta(days=15))
+    assert first in {one.name() for one in archive.look().times}, "nobody knows what the running one needs"
+    running.delete()
     archive.prune(now=datetime.now(UTC) + timedelta(days=15))
     newest = story.incremental.physical["first_segment"]
     assert newest > first
     assert min(one.name() for one in archive.look().times) >= newest
-    Backup.objects.filter(pk=story.whole.id).update(state="running", manifest=None)
-    assert archive.prune(now=later).files == 0  # one is being taken
