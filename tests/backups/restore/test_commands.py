@@ -21,7 +21,8 @@ from arcweb import paused
 from arcweb.accounts.models import UserSession
 from arcweb.backups import erasures, taking
 from arcweb.backups.commands.restore import Restore
-from arcweb.backups.restore import databases
+from arcweb.backups.exceptions import BackupError
+from arcweb.backups.restore import asking, databases
 from arcweb.backups.restore.journal import FINISHED, PREPARING, Journal
 from arcweb.backups.restore.running import folder
 from arcweb.jobs.models import Job
@@ -95,6 +96,9 @@ def test_a_restore_and_its_undo(world: World) -> None:
     code, said = backup("undo", "--confirm", world.live)
     assert code == 1
     assert "no restore that can be undone" in said["error"]
+    [undone] = [one for one in folder().all() if one.undone_at]
+    with pytest.raises(BackupError, match="That restore cannot be undone"):
+        asking.undo(undone, {})
 
     with folder().locked("another"):
         code, said = backup("restore", world.copies["custom"], "--confirm", world.live)
