@@ -66,12 +66,12 @@ def test_age_counts_from_the_last_proven_copy_alone() -> None:
 def test_a_part_or_a_copy_of_tomorrow_is_no_restore_point() -> None:
     copy(age=timedelta(hours=30))
     copy(age=timedelta(hours=1), scope={"agent": "1a2b3c4d-0000-4000-8000-000000000000"}, bytes=1)
-    copy(age=-DAY)
-    assert fires("backups.age")
-    assert telling.figures()["proven:postgres"] == 1
     found = telling.fits()
     assert found is not None
     assert found[0] < found[1] / 2  # in copies of the database, not of the agent
+    copy(age=-DAY)
+    assert fires("backups.age")
+    assert telling.figures()["proven:postgres"] == 1
 
 
 def test_without_schedule_and_copy_nobody_knows() -> None:
@@ -148,6 +148,7 @@ def test_a_strange_size_is_told(newest: int, expected: bool) -> None:
     for age in (2, 3, 4, 5):
         copy(age=age * DAY, raw_bytes=20_000_000)
     copy(age=DAY, raw_bytes=newest * 1_000_000)
+    copy("bad", timedelta(hours=2), raw_bytes=1)
     copy(age=timedelta(hours=1), raw_bytes=1, scope={"schema": "agents"}, state="failed", bytes=None)
     assert fires("backups.size") is expected
 
@@ -172,6 +173,16 @@ def test_a_size_is_compared_with_its_like_only() -> None:
         copy(age=age * DAY, raw_bytes=20_000_000)
     copy(age=DAY, raw_bytes=100, scope={"schema": "agents"})
     assert alarms.strange_size() is None
+
+
+def test_a_size_is_compared_with_three_of_its_kind_at_least() -> None:
+    for age in (3, 4):
+        copy(age=age * DAY, raw_bytes=20_000_000)
+    copy(age=2 * DAY, raw_bytes=20_000_000, format="plain")
+    copy(age=DAY, raw_bytes=100)
+    assert alarms.strange_size() is None
+    copy(age=5 * DAY, raw_bytes=20_000_000)
+    assert fires("backups.size")
 
 
 def test_room_is_told_in_copies() -> None:
