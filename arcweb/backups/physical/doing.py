@@ -84,7 +84,7 @@ def enqueue(journal: Journal, address: str) -> None:
 
 def ask_undo(id_: str, actor: dict[str, str]) -> Journal:
     """The journal's restore waits for a process to undo it. Raises BackupError."""
-    _refuse_second()
+    _refuse_second(unsettled=id_)
     journal = journals().read(id_)
     if journal is None or not journal.can_undo:
         raise BackupError("This restore cannot be undone any more; its page says how it stands.")
@@ -168,12 +168,24 @@ def sentence(journal: Journal) -> str:
         return "What was prepared was discarded; the live cluster was not touched."
     if journal.state == BROKEN:
         return journal.trouble
+    if journal.can_undo and not journal.undoing:
+        return (
+            f"The restored cluster is live, and does not work as it should: {journal.trouble} The one of "
+            f"before is kept: manage.py backup restore-time --undo {settings.POSTGRES_DB}"
+        )
     return journal.trouble or "It is under way."
 
 
-def _refuse_second() -> None:
+def _refuse_second(unsettled: str = "") -> None:
+    """unsettled: of a restore that may be undone though it never came to its end."""
     folder = journals().folder
-    stuck = [one for one in journals().all() if one.is_busy and _age(one) < STALE]
+    stuck = [
+        one
+        for one in journals().all()
+        if one.is_busy
+        and _age(one) < STALE
+        and not (one.id == unsettled and one.can_undo and not one.undo_asked and not one.undoing)
+    ]
     if folder.is_locked() or stuck or paused.is_on(settings.ARC_BACKUP_DIR):
         raise BackupError("Another restore is under way: wait for its end, then start again.")
 

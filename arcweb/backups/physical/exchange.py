@@ -140,6 +140,7 @@ def _undo_failed(journal: Journal, trouble: str) -> None:
     servers: Path = settings.ARC_LAYOUT.real_servers_dir
     aside = servers / Swap(journal.id, journal.before, journal.undone).back().old
     if not (servers / journal.before).is_dir() and aside.is_dir():
+        journal.state, journal.finished_at = FINISHED, journal.finished_at or now()
         journal.dropped_at = now()
         journal.trouble += (
             f" The cluster of before is now {aside}, and goes in a day: give it another name to keep it."
@@ -147,6 +148,7 @@ def _undo_failed(journal: Journal, trouble: str) -> None:
 
 
 def _undone(journal: Journal, actor: Actor) -> None:
+    journal.state, journal.finished_at = FINISHED, journal.finished_at or now()
     journal.undone_at = journal.undone_at or now()
     journal.keep_until = (datetime.now(UTC) + KEPT).isoformat()
     journals().write(journal)

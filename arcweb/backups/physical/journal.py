@@ -110,9 +110,12 @@ class Journal:
 
     @property
     def can_undo(self) -> bool:
-        return (
-            self.state == FINISHED and not self.undone_at and not self.dropped_at and self.keep_until > now()
-        )
+        """Also where the restored cluster is live and could not be settled: its trouble says why."""
+        if self.undone_at or self.dropped_at:
+            return False
+        if self.state == EXCHANGING:
+            return bool(self.trouble)
+        return self.state == FINISHED and self.keep_until > now()
 
     def again(self) -> None:
         """The steps from the confirmation on wait once more."""

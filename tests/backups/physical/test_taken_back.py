@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from django.apps import apps
 from django.conf import settings
 from django.db import connections
+from django.db.models.signals import pre_migrate
 
 from arcweb import paused
 from arcweb.backups import server
 from arcweb.backups.exceptions import BackupError
-from arcweb.backups.physical import doing, live, recovery, removing
-from arcweb.backups.physical.journal import BROKEN
+from arcweb.backups.physical import doing, exchange, live, recovery, removing
+from arcweb.backups.physical.journal import BROKEN, EXCHANGING, FINISHED, Journal
 from arcweb.backups.restore import recovery as killed
 from arcweb.embedded import swap
 from arcweb.embedded.stack import Stack
+from arcweb.embedded.swap import Swap
 from tests.backups.physical.conftest import Story, now_of, superuser, switch
 from tests.backups.physical.test_point_in_time import ids
 
@@ -72,3 +77,55 @@ def test_where_the_schema_cannot_be_brought_forward_the_cluster_of_before_is_liv
     assert not killed.needed(), "nothing tries it again at every start"
     removing.sweep(datetime.now(UTC) + timedelta(days=2))
     assert not aside.exists()
+
+
+def test_what_was_killed_and_cannot_be_settled_can_be_undone(
+    here: Stack, unmigratable: datetime, its_own: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = ids(here)
+
+    def kill(**given: Any) -> None:
+        raise KeyboardInterrupt
+
+    sender = apps.get_app_config("backups")
+    pre_migrate.connect(kill, sender=sender)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            doing.restore(unmigratable, ME)
+    finally:
+        pre_migrate.disconnect(kill, sender=sender)
+    (journal,) = recovery.journals().all()
+    with pytest.raises(BackupError, match='"django_content_type" already exists'):
+        killed.recover()
+    assert 800 not in ids(here)
+    assert "--undo arc" in doing.sentence(doing.ask_undo(journal.id, ME))
+    with pytest.raises(BackupError, match="Another restore is under way"):
+        doing.ask_undo(journal.id, ME)
+    # The schema of the cluster of before is that of no application at all.
+    monkeypatch.setattr(exchange, "_bring_forward", lambda: None)
+    undone = doing.take_up(journal.id)
+    assert ids(here) == before
+    assert (undone.state, undone.is_busy, undone.can_undo) == (FINISHED, False, False)
+    assert "the cluster of before is live" in doing.sentence(undone)
+    assert not killed.needed()
+    shutil.rmtree(here.layout.real_servers_dir / undone.undone)
+
+
+def test_what_was_killed_before_it_was_taken_back_is_taken_back_by_no_later_start(
+    here: Stack, story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """People work in what is live by then."""
+    monkeypatch.setattr(connections, "close_all", lambda: None)  # the run's own database is migrated
+    journal = Journal.begin(story.good.isoformat(), ME)
+    journal.state = EXCHANGING
+    recovery.journals().write(journal)
+    kept = here.layout.real_servers_dir / journal.before
+    kept.mkdir(mode=0o700)
+    (kept / "PG_VERSION").write_text("18\n")
+    swap.ask(here.layout, Swap(journal.id, journal.before, journal.undone))
+    try:
+        assert "its cluster is live" in killed.recover()[0]
+        assert swap.asked(here.layout) is None
+    finally:
+        swap.withdraw(here.layout)
+        shutil.rmtree(kept)
