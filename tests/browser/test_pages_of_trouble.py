@@ -142,8 +142,9 @@ def test_postgresql_is_away(context: BrowserContext, site: Site) -> None:
 def test_the_lists_while_restores_are_under_way(
     context: BrowserContext, site: Site, under_way: dict[str, Any], address: str
 ) -> None:
-    heading = address.strip("/").replace("-", " ").capitalize()
-    shown(context.new_page(), site.url + address, 200, f"{address.strip('/')}-busy", heading)
+    heading, page = address.strip("/").replace("-", " ").capitalize(), context.new_page()
+    shown(page, site.url + address, 200, f"{address.strip('/')}-busy", heading)
+    expect(page.get_by_role("row").filter(has_text="Being prepared")).to_be_visible()
 
 
 @pytest.mark.parametrize(
@@ -156,6 +157,8 @@ def test_a_restore_under_way(
     page = context.new_page()
     shown(page, f"{site.url}{address}{under_way[kind].id}/", 200, f"restore-{kind}-busy", heading)
     expect(page.get_by_text("Being prepared").first).to_be_visible()
+    running = next(step.title for step in under_way[kind].steps if step.state == restores.RUNS)
+    expect(page.get_by_role("progressbar", name=running)).to_be_visible()
 
 
 def test_everybody_waits_while_databases_are_exchanged(

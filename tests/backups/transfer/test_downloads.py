@@ -249,6 +249,9 @@ def test_a_link_ends_by_itself_and_lives_on_while_bytes_flow(
 
 def test_old_links_are_forgotten(admin: Client, backup: Backup) -> None:
     link_of(admin, backup)
+    DownloadLink.objects.update(expires_at=timezone.now() - timedelta(days=29))
+    link_of(admin, backup)
+    assert DownloadLink.objects.count() == 2
     DownloadLink.objects.update(expires_at=timezone.now() - timedelta(days=31))
     link_of(admin, backup)
     assert DownloadLink.objects.count() == 1
@@ -300,8 +303,10 @@ def test_a_copy_that_is_only_in_the_store_is_fetched_first(
 
 
 def test_the_manifest_comes_as_it_is(admin: Client, backup: Backup, folder: Path) -> None:
+    beside = folder / manifests.manifest_name(backup.file)
+    beside.write_bytes(beside.read_bytes() + b"\n")
     answer = admin.get(f"/backups/{backup.pk}/manifest/", headers={"Accept-Encoding": "gzip"})
-    assert answer.content == (folder / manifests.manifest_name(backup.file)).read_bytes()
+    assert answer.content == beside.read_bytes()
     assert json.loads(answer.content)["id"] == str(backup.pk)
     assert client_of("operator").get(f"/backups/{backup.pk}/manifest/").status_code == 403
 
