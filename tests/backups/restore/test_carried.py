@@ -116,7 +116,7 @@ def test_rights_rules_and_events_of_live_win_over_a_copy_that_has_others(world: 
         backup=world.backup(),
         actor_name="anna",
         user_id=anna.pk,
-        expires_at="2999-01-01",
+        expires_at="2999-01-01T00:00:00Z",
     )
     with connection.cursor() as cursor:
         cursor.execute("SELECT nextval('events.events_id_seq')")

@@ -322,6 +322,7 @@ def test_a_revoked_right_on_a_column_does_not_come_back_and_what_is_newer_keeps_
     who = sql.Identifier(service)
     with superuser(world.live) as above:
         above.execute(sql.SQL("GRANT UPDATE (name) ON agents.agents TO {}").format(who))
+        above.execute(sql.SQL("GRANT DELETE ON agents.agents TO {} WITH GRANT OPTION").format(who))
         above.execute("CREATE SEQUENCE agents.numbers")
         above.execute("ALTER SEQUENCE agents.numbers OWNER TO arc")
         above.execute(sql.SQL("GRANT SELECT ON agents.numbers TO {}").format(who))
@@ -330,6 +331,7 @@ def test_a_revoked_right_on_a_column_does_not_come_back_and_what_is_newer_keeps_
     with superuser(world.live) as above:
         for words in (
             "REVOKE UPDATE (name) ON agents.agents FROM {role}",
+            "REVOKE GRANT OPTION FOR DELETE ON agents.agents FROM {role}",
             "ALTER SEQUENCE agents.numbers OWNER TO {role}",
             "GRANT SELECT ON agents.numbers TO arc",
             "ALTER TABLE agents.agents ADD COLUMN newer int",
@@ -342,6 +344,9 @@ def test_a_revoked_right_on_a_column_does_not_come_back_and_what_is_newer_keeps_
 
     journal = world.restore("plain")
     assert asked(world.live, may, r=service, c="name") == (False,)
+    passes = "SELECT has_table_privilege(%(r)s, 'agents.agents', 'DELETE'), "
+    passes += "has_table_privilege(%(r)s, 'agents.agents', 'DELETE WITH GRANT OPTION')"
+    assert asked(world.live, passes, r=service) == (True, False)
     still = "SELECT has_sequence_privilege(%(r)s, 'agents.numbers', 'SELECT')"
     assert asked(world.live, still, r=service) == (True,), "who owns it in live keeps what the copy gives"
     assert [one["statement"] for one in journal.facts["by_hand"]] == [

@@ -103,7 +103,7 @@ def settle_alone(new: psycopg.Connection[Any], live: str, *, trusted: bool = Tru
     """
     both = Both(new, new, trusted=trusted)
     said = [*accounts.end_sessions(both), *strangers.settle_alone(both), *standing.end(both)]
-    catalogue.end_half_done(both)
+    catalogue.end_half_done(both, alone=True)
     return said + grants.carry_alone(new, live)
 
 

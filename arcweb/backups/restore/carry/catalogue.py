@@ -28,17 +28,21 @@ UPDATE backups_backup SET state = 'failed', finished_at = now(),
     trouble = 'A restore brought back this row from the middle of the backup.'
 WHERE state = 'running'
 """
+#: The same, where only the copy knows of them: a scan finds those whose files are whole, and passes over rows
+#: of runs that failed.
+FORGET_HALF_DONE = "DELETE FROM backups_backup WHERE state = 'running'"
 ARCHIVES = """
 INSERT INTO database_partitionarchive ({columns}) SELECT {columns} FROM pg_temp.carried_archives
 ON CONFLICT (file) DO NOTHING
 """
 
 
-def end_half_done(both: Both) -> None:
-    """Backups that were under way, and links that were given away."""
+def end_half_done(both: Both, *, alone: bool = False) -> None:
+    """Backups that were under way, and links that were given away. alone: there is no live that knows what
+    became of them, the copy that is restored among them."""
     if both.has(BACKUPS):
-        both.do(HALF_DONE)
         both.do("DELETE FROM backups_downloadlink")
+        both.do(FORGET_HALF_DONE if alone else HALF_DONE)
 
 
 def carry(both: Both, taken_at: str) -> list[str]:

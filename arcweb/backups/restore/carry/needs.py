@@ -71,6 +71,10 @@ def granting(
             what = f"{privilege} on {words} for {role or 'everybody'}"
             given = statement("{}GRANT {} ON {} TO {}{}", privilege, role, again)
             yield Need(what, given, contrary=f"no {what}")
+        elif revokes and there[role, privilege] and not again:
+            what = f"{privilege} on {words} for {role or 'everybody'}"
+            kept = statement("{}REVOKE GRANT OPTION FOR {} ON {} FROM {}{}", privilege, role)
+            yield Need(f"no passing on of {what}", kept, contrary=what)
     for role, privilege in sorted(there.keys() - wanted.keys()) if revokes else ():
         what = f"{privilege} on {words} for {role or 'everybody'}"
         taken = statement("{}REVOKE {} ON {} FROM {}{}", privilege, role)
