@@ -141,6 +141,11 @@ def explain(role: Role, error: exceptions.RedisError) -> str:
             else f"start it, or correct {VARIABLES[role]}"
         )
         return f"{who} cannot be reached ({error}); {mend}."
+    if cannot_save(error) and "AOF" in str(error):
+        return (
+            f"{who} cannot write its append-only file and takes no changes until it can: see whether its "
+            "disk is full and its log for the reason; it tries again by itself every second."
+        )
     if cannot_save(error):
         return (
             f"{who} could not save its data and takes no changes until it can: see whether its disk is full "

@@ -19,6 +19,7 @@ from cache_admin.keys.names import read_pattern
 #: Seconds for one answer: nobody waits at a page.
 TIMEOUT = 5.0
 RETRY_AFTER = 15
+CANNOT_SAVE = "The server takes no changes until it has saved its data: its page says how that is mended."
 
 
 def _role(context: JobContext) -> Role:
@@ -52,7 +53,8 @@ def run_delete(context: JobContext) -> dict[str, Any]:
     begun = False
     try:
         with _client(context) as client:
-            connections.ping(client)  # one that is away spends no confirmation
+            if not connections.takes_changes(client):  # nor does one that is away spend a confirmation
+                raise RetryLater(RETRY_AFTER, CANNOT_SAVE)
             if why_not := why_not_delete(context.id):
                 raise JobFailed(why_not)
             begun = True

@@ -51,8 +51,8 @@ def why_not_delete(job_id: UUID) -> str:
         )
     if not ledger.first_time(job_id):
         return (
-            "Nothing more was deleted: this deletion was begun before and did not come to its end, and what "
-            "it left was not confirmed. Count it again."
+            "Nothing more was deleted: this deletion was begun before, and it is not known whether it came "
+            "to its end. What it left was not confirmed: count it again."
         )
     return ""
 

@@ -67,8 +67,9 @@ def redis_save(request: HttpRequest, role: Role) -> HttpResponse:
     with connections.client(role) as client:
         info = dict(client.info("persistence"))
         keys = int(client.dbsize())
-        # No worker hears of a job through a server that takes no changes, and a save is what mends it.
-        at_once = not way.blocks and not connections.takes_changes(client)
+        # No worker hears of a job through a server that takes no changes, and this is what mends it.
+        failed = info.get("rdb_last_bgsave_status") == "err"
+        at_once = way.command == "BGSAVE" and failed and not connections.takes_changes(client)
     why_not = capabilities(role).why_not(way.command) or saving.why_not(way, info)
     back = rooms.link("redis_overview", role)
     question = Question(
@@ -115,8 +116,9 @@ def _saved_at_once(request: HttpRequest, role: Role, way: saving.Way, back: str)
     else:
         messages.success(
             request,
-            f"{way.command} has begun. When it ends well the server takes changes again, workers and beat "
-            "are back within a minute, and the job saves once more and tells how that ended.",
+            f"{way.command} has begun. When it ends well the server takes changes again"
+            + (", workers and beat are back within a minute" if role == "state" else "")
+            + ", and the job saves once more and tells how that ended.",
         )
     return HttpResponseRedirect(back)
 

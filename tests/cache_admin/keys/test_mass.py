@@ -165,10 +165,10 @@ def test_more_keys_than_were_confirmed_are_not_pressed_away(state: Redis) -> Non
     assert left >= 700
     assert ledger.retry(job.pk)
     assert run(job).state == Job.State.FAILED
-    assert "what it left was not confirmed. Count it again." in job.last_error
+    assert "What it left was not confirmed: count it again." in job.last_error
     # As the worker's end leaves it: queued, with the attempt taken back.
     Job.objects.update(state=Job.State.QUEUED, attempts=0, finished_at=None)
-    assert "what it left was not confirmed" in run(job).last_error
+    assert "What it left was not confirmed" in run(job).last_error
     assert state.dbsize() == left
 
 

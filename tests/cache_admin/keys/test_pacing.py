@@ -30,6 +30,16 @@ def test_portions_are_made_by_a_modest_thread_and_the_one_that_asks_stays_as_it_
     assert niceness() == usual
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="niceness belongs to threads on Linux alone")
+def test_a_sandbox_that_refuses_niceness_stops_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "setpriority", refused)
+    with modestly(each([])) as portions:
+        assert list(portions) == [niceness()] * 3
+
+
 def test_a_portion_is_made_when_it_is_asked_for() -> None:
     made: list[int] = []
     with modestly(each(made)) as portions:

@@ -17,6 +17,7 @@ from redis.exceptions import ResponseError
 
 from arcweb import health, probes
 from arcweb.events.models import Event
+from arcweb.jobs import ledger
 from arcweb.jobs.ledger import run
 from arcweb.jobs.models import Job
 from arcweb.registry import navigation
@@ -206,13 +207,21 @@ def test_a_server_that_could_not_save_is_mended_from_its_page_though_no_worker_c
         client.execute_command("BGSAVE")
         until(lambda: not connections.takes_changes(client))
         assert "the save begins at once" in body(admin.get(address))
+        assert "A job starts it" in body(admin.get("/redis/save/?role=state&command=SAVE"))
+        deletion = ledger.enqueue(
+            "redis.delete_keys", target="x", params={"role": "state", "pattern": "x", "confirmed": 1}
+        )
+        ledger.run(deletion.pk)
+        deletion.refresh_from_db()
+        assert (deletion.state, deletion.result) == (Job.State.QUEUED, None)
+        assert "takes no changes until it has saved" in deletion.last_error
         shutil.rmtree(in_the_way)
         response = admin.post(address, follow=True)
         assert response.redirect_chain == [("/redis/?role=state", 302)]
         assert "BGSAVE has begun" in body(response)
         until(lambda: connections.takes_changes(client))
         assert client.set("key", "value")
-    assert Job.objects.get().state == Job.State.QUEUED
+    assert Job.objects.get(kind=saving.JOB_KIND).state == Job.State.QUEUED
     assert Event.objects.filter(kind="redis.save_started", object_id="state").count() == 1
 
 
@@ -290,3 +299,14 @@ def test_a_page_costs_the_same_queries_at_any_number_of_keys(
             counts.append(len(found))
         client.unlink(*(f"arcweb:test:many:{n}" for n in range(1000)))
     assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize(
+    ("said", "advice"),
+    [
+        ("MISCONF Errors writing to the AOF file: No space left on device", "tries again by itself"),
+        ("MISCONF Valkey is configured to save RDB snapshots, but", "let it save (BGSAVE)"),
+    ],
+)
+def test_a_refusal_to_write_says_what_mends_it(said: str, advice: str) -> None:
+    assert advice in connections.explain("state", ResponseError(said))
