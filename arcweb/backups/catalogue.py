@@ -215,7 +215,7 @@ def _register(one: OnDisk, result: Scan) -> None:
         result.known += 1
     elif known.sha256 != manifest.file.sha256:
         raise BackupError(f"{one.name} describes other bytes than {known.file} had: it does not come back.")
-    else:
+    elif (folder() / known.file).exists():  # it may have been deleted since the folder was listed
         _returned(known)
         result.returned.append(manifest.file.name)
 

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from arcweb.backups import streams
 from arcweb.backups.models import Backup, Format, Schedule, Source
-from arcweb.backups.standing import Standing, standings
+from arcweb.backups.standing import GIVEN_UP, Standing, standings
 from arcweb.charts import Drawing, draw, quantity, scaled, size
 from arcweb.panels import Chart
 
@@ -84,8 +84,8 @@ class Anomaly:
 def anomaly() -> Anomaly | None:
     """The strangest of the newest whole copies of PostgreSQL, one of each format.
 
-    None where none has three others of its like to compare with. Incremental copies are as large as the
-    changes, and those of Redis as what waits and is cached at the moment: neither is judged.
+    None where none is of these days, or has three others of its like to compare with. Incremental copies are
+    as large as the changes, and those of Redis as what waits and is cached at the moment: neither is judged.
     """
     whole = (
         Backup.objects.ours()
@@ -95,7 +95,8 @@ def anomaly() -> Anomaly | None:
         .exclude(format=Format.INCREMENTAL)
     )
     newest = whole.order_by("format", "-taken_at").distinct("format").defer("manifest")
-    found = [one for one in (_beside(one, whole) for one in newest) if one is not None]
+    wanted = [one for one in newest if one.taken_at and timezone.now() - one.taken_at < GIVEN_UP]
+    found = [one for one in (_beside(one, whole) for one in wanted) if one is not None]
     return max(found, key=lambda one: one.times, default=None)
 
 

@@ -17,19 +17,23 @@ from arcweb.jobs.registry import handler
 
 #: Seconds until a deletion, or a run that another backup or restore kept out, is tried again.
 LATER = 120
+#: The same during a restore, which may take hours: with the attempts below, five.
+LATER_THAN_RESTORE = 600
 
 
 @handler(
     pruning.KIND,
     label="Run retention of backups",
     unit="copies",
-    max_attempts=10,
+    max_attempts=30,
     permission="backups.delete_backup",
 )
 def run_prune(context: JobContext) -> dict[str, Any]:
     """No params. Also sends copies to the store that it has not, and sweeps the spool."""
     if deletion.restoring():
-        raise RetryLater(LATER, "A restore is under way, and may need any copy: retention waits for its end.")
+        raise RetryLater(
+            LATER_THAN_RESTORE, "A restore is under way, and may need any copy: retention waits for its end."
+        )
     try:
         with turn("retention"):
             done = pruning.prune(check=context.progress)

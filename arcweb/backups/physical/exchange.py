@@ -72,7 +72,9 @@ def exchange(journal: Journal, told: Told = quiet) -> None:
                 raise
     except BaseException as error:
         # Whatever is renamed then stays so: the next look tells which of the two it is.
-        if not _is_in_place(journal):
+        if journal.state == FINISHED:  # the restored one is live: that of before does not start any more
+            notes.write(journal)
+        elif not _is_in_place(journal):
             _put_back(journal, in_words(error))
         else:
             journal.trouble = in_words(error)
@@ -88,12 +90,14 @@ def _take_back(journal: Journal, now_live: live.Live, trouble: str) -> NoReturn:
     try:
         renames.renamed(now_live.stack, _way_back(journal))
     except (BackupError, OSError) as error:
-        if not _is_undone(journal):
-            swap.withdraw(settings.ARC_LAYOUT)
-        raise BackupError(
+        said = (
             f"{trouble} The restored cluster is live, for the one of before could not be put back: "
             f"{in_words(error)}"
-        ) from error
+        )
+        if not _is_undone(journal):
+            _undo_failed(journal, said)
+            said = journal.trouble
+        raise BackupError(said) from error
     journal.dropped_at = now()
     raise BackupError(
         f"{trouble} So the cluster of before is live again. What was restored is kept as {journal.undone} "
@@ -169,6 +173,8 @@ def settle_left() -> list[str]:
             said.append(_settle_one(journal))
         except (BackupError, DatabaseError, psycopg.Error, OSError) as error:
             troubles.append(in_words(error))
+            if journal.trouble == troubles[-1]:
+                continue  # its age tells how long nobody has settled it
             journal.trouble = troubles[-1]
             with suppress(OSError):
                 journals().write(journal)
@@ -214,6 +220,7 @@ def _put_back(journal: Journal, trouble: str) -> None:
     journal.state, journal.trouble = WAITING, trouble
     if not (settings.ARC_LAYOUT.real_servers_dir / journal.new).is_dir():
         journal.state, journal.finished_at = BROKEN, now()
+        journal.dropped_at = journal.dropped_at or now()  # what lies aside has its day, and goes
     journals().write(journal)
 
 
@@ -260,8 +267,12 @@ def _settle(journal: Journal) -> str:
 
 
 def _bring_forward() -> None:
+    """Raises BackupError, whatever a migration raises: else no start could settle it, nor anybody undo it."""
     renames.let_go()
-    call_command("migrate", interactive=False, verbosity=0)
+    try:
+        call_command("migrate", interactive=False, verbosity=0)
+    except Exception as error:
+        raise BackupError(in_words(error)) from error
 
 
 def _finished(journal: Journal) -> None:

@@ -106,6 +106,21 @@ def test_a_file_that_is_gone_counts_no_longer_within_the_hour(folder: Path) -> N
 
 
 @pytest.mark.django_db
+def test_a_copy_that_is_deleted_while_the_folder_is_listed_does_not_come_back(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_copy(days=1)
+    gone = make_copy()
+    listed = catalogue.on_disk()
+    Backup.objects.filter(pk=gone.pk).update(state="deleted", local=False)
+    (folder / gone.file).unlink()
+    (folder / manifests.manifest_name(gone.file)).unlink()
+    monkeypatch.setattr(catalogue, "on_disk", lambda: listed)
+    assert catalogue.scan().returned == []
+    assert Backup.objects.get(pk=gone.pk).state == "deleted"
+
+
+@pytest.mark.django_db
 def test_a_folder_that_is_not_mounted_takes_no_copy_away(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,7 +17,7 @@ from django.db.models.signals import pre_migrate
 from arcweb import paused
 from arcweb.backups import server
 from arcweb.backups.exceptions import BackupError
-from arcweb.backups.physical import doing, exchange, live, recovery, removing
+from arcweb.backups.physical import doing, exchange, live, recovery, removing, renames
 from arcweb.backups.physical.journal import BROKEN, EXCHANGING, FINISHED, Journal
 from arcweb.backups.restore import recovery as killed
 from arcweb.embedded import swap
@@ -56,6 +57,21 @@ def unmigratable(here: Stack, story: Story) -> Iterator[datetime]:
         connection.execute("DELETE FROM notes WHERE id = 800")
 
 
+@contextmanager
+def before_migrations(act: Callable[[], None]) -> Iterator[None]:
+    """Between the renames and the first migration."""
+
+    def acts(**given: Any) -> None:
+        act()
+
+    sender = apps.get_app_config("backups")
+    pre_migrate.connect(acts, sender=sender)
+    try:
+        yield
+    finally:
+        pre_migrate.disconnect(acts, sender=sender)
+
+
 def test_where_the_schema_cannot_be_brought_forward_the_cluster_of_before_is_live_again(
     here: Stack, unmigratable: datetime, its_own: None
 ) -> None:
@@ -84,17 +100,18 @@ def test_what_was_killed_and_cannot_be_settled_can_be_undone(
 ) -> None:
     before = ids(here)
 
-    def kill(**given: Any) -> None:
+    def kill() -> None:
         raise KeyboardInterrupt
 
-    sender = apps.get_app_config("backups")
-    pre_migrate.connect(kill, sender=sender)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            doing.restore(unmigratable, ME)
-    finally:
-        pre_migrate.disconnect(kill, sender=sender)
+    def fail() -> None:
+        raise ValueError("nobody foresaw this")
+
+    with before_migrations(kill), pytest.raises(KeyboardInterrupt):
+        doing.restore(unmigratable, ME)
     (journal,) = recovery.journals().all()
+    with before_migrations(fail), pytest.raises(BackupError, match="nobody foresaw this"):
+        killed.recover()
+    assert not paused.is_on(settings.ARC_BACKUP_DIR)
     with pytest.raises(BackupError, match='"django_content_type" already exists'):
         killed.recover()
     assert 800 not in ids(here)
@@ -109,6 +126,38 @@ def test_what_was_killed_and_cannot_be_settled_can_be_undone(
     assert "the cluster of before is live" in doing.sentence(undone)
     assert not killed.needed()
     shutil.rmtree(here.layout.real_servers_dir / undone.undone)
+
+
+def test_where_the_cluster_of_before_does_not_start_any_more_it_is_said_where_it_lies(
+    here: Stack, unmigratable: datetime, its_own: None
+) -> None:
+    servers = here.layout.real_servers_dir
+
+    def damage() -> None:
+        (journal,) = recovery.journals().all()
+        (servers / journal.before / "global" / "pg_control").rename(servers / "control")
+
+    with (
+        before_migrations(damage),
+        pytest.raises(BackupError, match="The restored cluster is live") as raised,
+    ):
+        doing.restore(unmigratable, ME)
+    (journal,) = recovery.journals().all()
+    aside = servers / Swap(journal.id, journal.before, journal.undone).back().old
+    try:
+        assert 800 not in ids(here)
+        assert (journal.state, journal.can_undo, journal.is_busy) == (FINISHED, False, False)
+        assert journal.trouble == str(raised.value)
+        assert f"The cluster of before is now {aside}, and goes in a day" in doing.sentence(journal)
+        assert swap.asked(here.layout) is None
+        assert not paused.is_on(settings.ARC_BACKUP_DIR)
+        assert not killed.needed()
+    finally:
+        (servers / "control").rename(aside / "global" / "pg_control")
+        aside.rename(servers / journal.before)
+        renames.renamed(live.look().stack, Swap(journal.id, journal.before, journal.undone))
+        shutil.rmtree(servers / journal.undone)
+    assert 800 in ids(here)
 
 
 def test_what_was_killed_before_it_was_taken_back_is_taken_back_by_no_later_start(

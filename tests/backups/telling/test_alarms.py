@@ -168,6 +168,15 @@ def test_a_dump_that_shrank_is_told_until_the_next_whatever_is_taken_besides() -
     assert not fires("backups.size")
 
 
+def test_a_strange_copy_of_a_kind_that_nobody_takes_any_more_is_told_for_some_days() -> None:
+    for age in (12, 11, 10):
+        copy(age=age * DAY, raw_bytes=20_000_000, format="plain")
+    copy(age=9 * DAY, raw_bytes=1_000_000, format="plain")
+    assert alarms.strange_size() is None
+    Backup.objects.filter(raw_bytes=1_000_000).update(taken_at=timezone.now() - 7 * DAY)
+    assert fires("backups.size")
+
+
 def test_a_size_is_compared_with_its_like_only() -> None:
     for age in (2, 3, 4):
         copy(age=age * DAY, raw_bytes=20_000_000)
