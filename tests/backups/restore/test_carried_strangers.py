@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,8 @@ def test_what_a_stranger_decided_counts_for_nothing(world: World) -> None:
     PartitionPolicy.objects.all().delete()
     fill("ours", "0 3 * * *")
     Job.objects.create(kind="ingest", target="ours")
+    # What differs is told by number and newest second, and all of this is done within one.
+    Schedule.objects.update(created_at=timezone.now() - timedelta(days=1))
 
     journal = restore(world)
 
