@@ -20,6 +20,9 @@ from arcweb.backups.exceptions import BackupError
 FIRST_LOOK, LONGEST_LOOK = 0.02, 1.0
 #: Seconds that a snapshot may take in all, that of another before ours too: 200 GB at 50 MB a second.
 PATIENCE = 4 * 3600.0
+#: Microseconds by which the clock of LASTSAVE and of what stands in the file may lag behind TIME: time(2) has
+#: the kernel's last tick, 10 ms at its rarest, and TIME the moment itself.
+COARSE = 20_000
 #: What BGSAVE answers while another child of the server writes.
 BUSY = ("in progress", "child process", "rewriting")
 
@@ -101,7 +104,7 @@ def _wait_for_others(client: Redis, tell: Tell, wait: Wait, until: float) -> Non
 def _after_last_save(client: Redis, wait: Wait) -> int:
     """The server's time now, in whole seconds as LASTSAVE is, and later than that."""
     last = int(client.info("persistence").get("rdb_last_save_time", 0))
-    while (now := int(client.time()[0])) <= last < now + 5:  # a clock that was set back is not waited for
+    while (now := _second(client)) <= last < now + 5:  # a clock that was set back is not waited for
         wait(0.05)
     if now <= last:
         raise BackupError(
@@ -109,6 +112,12 @@ def _after_last_save(client: Redis, wait: Wait) -> int:
             "snapshot cannot be told from an old one. Retry when the clock has passed that moment."
         )
     return now
+
+
+def _second(client: Redis) -> int:
+    """The second of which the server's files and LASTSAVE are, or the one before it."""
+    seconds, microseconds = client.time()
+    return int(seconds) - (int(microseconds) < COARSE)
 
 
 def _begun(client: Redis) -> bool:

@@ -14,7 +14,7 @@ from redis import Redis
 from arcweb.backups.exceptions import BackupError
 from arcweb.backups.redis_rdb import disk
 from arcweb.backups.redis_rdb.disk import NotHereError, Place
-from arcweb.backups.redis_rdb.saving import NotAllowedError, Saved, save
+from arcweb.backups.redis_rdb.saving import COARSE, NotAllowedError, Saved, save
 from tests.backups.redis.conftest import (
     Serve,
     again,
@@ -26,6 +26,7 @@ from tests.backups.redis.conftest import (
     server_process,
     wait_for_start,
 )
+from tests.waiting import until
 
 
 def quiet(_words: str) -> None:
@@ -46,7 +47,7 @@ def ending(client: Redis, said: list[str]) -> Callable[[str], None]:
 def test_the_file_holds_the_moment_of_the_start_or_later(serve: Serve, product: str) -> None:
     client = serve(product)
     fill(client)
-    before = int(time.time())
+    before = int(time.time() - COARSE / 1e6)
     saved = save(client, tell=quiet)
     assert before <= saved.started <= saved.ended
     where = disk.place(client, "redis://127.0.0.1/0")
@@ -131,6 +132,27 @@ def test_a_clock_behind_the_last_save_cannot_tell_a_new_one(serve: Serve) -> Non
     with pytest.raises(BackupError, match=r"is behind its own LASTSAVE .*it was set back"):
         save(SetBack(), tell=quiet)  # type: ignore[arg-type]
     assert not in_progress(client)
+
+
+def test_a_second_that_has_just_begun_is_not_told_from_the_one_before(serve: Serve) -> None:
+    """The file and LASTSAVE are of a coarser clock, which may have that one still."""
+    client = serve()
+    asked: list[tuple[int, int]] = []
+
+    class JustBegun:
+        def __getattr__(self, name: str) -> object:
+            return getattr(client, name)
+
+        def time(self) -> tuple[int, int]:
+            last = int(client.info("persistence")["rdb_last_save_time"])
+            asked.append((last + 1, 4_000) if not asked else (last + 2, 4_000))
+            return asked[-1]
+
+    last = int(client.info("persistence")["rdb_last_save_time"])
+    until(lambda: int(client.time()[0]) > last + 1)  # in earnest it has long begun
+    saved = save(JustBegun(), tell=quiet)  # type: ignore[arg-type]
+    assert len(asked) == 2
+    assert saved.started == asked[-1][0] - 1
 
 
 def test_a_failing_save_is_a_failure_that_names_the_log(serve: Serve, product: str) -> None:

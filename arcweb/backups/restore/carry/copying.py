@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -86,6 +86,19 @@ class Both:
             for block in out:
                 inward.write(block)
         return self.count(into)
+
+    def replace(self, tables: Sequence[str]) -> None:
+        """All rows of these tables as live has them; in the order in which they may be filled."""
+        for table in reversed(tables):
+            self.do(sql.SQL("DELETE FROM {}").format(_name(table)))
+        for table in tables:
+            self.bring(table, "carried_rows")
+            columns = names(self.columns(table))
+            self.do(
+                sql.SQL("INSERT INTO {} ({}) SELECT {} FROM pg_temp.carried_rows").format(
+                    _name(table), columns, columns
+                )
+            )
 
     def count(self, into: str) -> int:
         row = self.new.execute(

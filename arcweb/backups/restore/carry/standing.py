@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from psycopg import sql
-
-from arcweb.backups.restore.carry.copying import Both, names
+from arcweb.backups.restore.carry.copying import Both
 
 #: A queued job of the copy would do today what somebody wanted then: drop a month of events, say.
 JOBS = """
@@ -69,15 +67,6 @@ def _alerts(both: Both) -> None:
     if not both.related and both.trusted:
         _end_alerts(both)
         return
-    for table in reversed(ALERTS):
-        both.do(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
-    for table in ALERTS:
-        both.bring(table, "carried_alerts")
-        columns = names(both.columns(table))
-        both.do(
-            sql.SQL("INSERT INTO {} ({}) SELECT {} FROM pg_temp.carried_alerts").format(
-                sql.Identifier(table), columns, columns
-            )
-        )
+    both.replace(ALERTS)
     for table in ("events_alert", "events_silence"):
         both.move_on(table)

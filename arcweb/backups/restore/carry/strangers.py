@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from arcweb.backups.restore.carry.copying import Both, names
+from arcweb.backups.restore.carry.copying import Both
 
 #: What `catalogue` fills with live's rows, where live has any: those of the file go first.
 EMPTIED = (
@@ -89,16 +89,7 @@ def carry(both: Both, taken_at: str) -> list[str]:
         return []
     _empty(both)
     present = [table for table in REPLACED if both.has(table)]
-    for table in reversed(present):
-        both.do(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
-    for table in present:
-        both.bring(table, "carried_rows")
-        columns = names(both.columns(table))
-        both.do(
-            sql.SQL("INSERT INTO {} ({}) SELECT {} FROM pg_temp.carried_rows").format(
-                sql.Identifier(table), columns, columns
-            )
-        )
+    both.replace(present)
     for table in set(NUMBERED) & set(present):
         both.move_on(table)
     if both.has("jobs_job"):
