@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import psycopg
 from django.conf import settings
@@ -20,7 +19,6 @@ from arcweb.backups.restore.journal import (
     DONE,
     FAILED,
     RUNS,
-    SKIPPED,
     WAITING,
     WAITS,
     Folder,
@@ -119,10 +117,6 @@ def confirm(journal: Journal, actor: dict[str, str]) -> None:
             step.state, step.sentence, step.started_at, step.finished_at = WAITS, "", "", ""
 
 
-def skip(step: Step, why: str) -> None:
-    step.state, step.sentence = SKIPPED, why
-
-
 def in_words(error: BaseException) -> str:
     """One sentence for people."""
     if isinstance(error, BackupError):
@@ -136,8 +130,3 @@ def in_words(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return "It was interrupted."
     return f"{type(error).__name__}: {error}"
-
-
-def facts(journal: Journal) -> dict[str, Any]:
-    """What events say about it."""
-    return {"restore": journal.id, "backup": journal.backup, "database": journal.live}
